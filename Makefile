@@ -1,0 +1,39 @@
+# Every target does its own set-up: on a fresh Debian 12 with Python, make and git, `make test` needs nothing else.
+PY := .venv/bin/python
+STAMP := .venv/.setup-stamp
+
+.PHONY: setup check test test-root demo bench format lock clean
+
+setup: $(STAMP)
+$(STAMP): pyproject.toml requirements.lock scripts/setup.sh
+	scripts/setup.sh
+	touch $@
+
+check: setup              ## format, lint, types, import contract, rings that need no root
+	.venv/bin/ruff format --check -q .
+	.venv/bin/ruff check -q .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+	$(PY) -m pytest -q tests/unit tests/golden
+
+test: check test-root     ## everything
+
+test-root: setup          ## rings that need root: real network namespaces, real daemons
+	$(PY) -m pytest -q tests/netns tests/e2e
+
+demo: setup               ## half a minute on real kernel objects
+	$(PY) scripts/demo.py
+
+bench: setup              ## side by side with dockerd; see docs/benchmarks.md for the variables
+	$(PY) -m bench $(BENCH_ARGS)
+
+format: setup
+	.venv/bin/ruff check -q --fix .
+	.venv/bin/ruff format -q .
+
+lock:                     ## refresh requirements.lock from pyproject.toml
+	.venv/bin/pip-compile -q --extra dev --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url \
+	  --no-emit-find-links --no-emit-trusted-host --resolver=backtracking -o requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

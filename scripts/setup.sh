@@ -1,0 +1,39 @@
+#!/bin/sh
+# Set up this checkout: Debian packages (only those missing, only as root) and the virtual environment .venv.
+# Runs again without harm; `make` calls it when pyproject.toml, the lock file or this script changed.
+set -eu
+cd "$(dirname "$0")/.."
+
+# python3-venv: the environment. nftables, iproute2, iptables, ping: what tests look at the kernel with.
+# docker.io (dockerd as the benchmark's peer, and a docker CLI), busybox-static: peers. firewalld, dbus: coexistence tests.
+packages="python3-venv nftables iproute2 iptables iputils-ping procps util-linux docker.io busybox-static firewalld dbus openssl"
+missing=""
+if command -v dpkg-query >/dev/null 2>&1; then
+  for package in $packages; do
+    case "$(dpkg-query -W -f='${Status}' "$package" 2>/dev/null)" in
+      "install ok installed") ;;
+      *) missing="$missing $package" ;;
+    esac
+  done
+fi
+if [ -n "$missing" ]; then
+  if [ "$(id -u)" = 0 ]; then
+    echo "installing:$missing"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    # The packages' services must not start here: tests start their own, in their own namespaces.
+    policy=/usr/sbin/policy-rc.d
+    created=""
+    if [ ! -e "$policy" ]; then printf '#!/bin/sh\nexit 101\n' > "$policy"; chmod 755 "$policy"; created=1; fi
+    # shellcheck disable=SC2086
+    apt-get install -y -qq --no-install-recommends $missing >/dev/null || { [ -z "$created" ] || rm -f "$policy"; exit 1; }
+    [ -z "$created" ] || rm -f "$policy"
+  else
+    echo "not root, so not installed (tests that need them will say so):$missing" >&2
+  fi
+fi
+
+python=${PYTHON:-python3}
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .

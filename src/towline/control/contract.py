@@ -1,0 +1,87 @@
+"""The engine as its clients see it (api, cli, later cluster and migrate).
+
+`control.controller.Controller` is the one implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+from towline.model.config import Config
+from towline.model.events import Event
+from towline.model.info import Counters, Finding
+from towline.model.network import Endpoint, Lease, Network, SubnetStatus
+from towline.model.requests import Created, CreateNetwork
+
+
+class Events(Protocol):
+    """The bus behind /events. Keeps the last 256 events, as Docker does (`since`)."""
+
+    def publish(self, event: Event) -> None: ...
+    def past(self, since: int, until: int | None) -> list[Event]:
+        """Kept events with since <= time (and <= until), oldest first; nanoseconds."""
+        ...
+
+    def subscribe(self) -> AsyncIterator[Event]:
+        """Every event from now on. A subscriber that falls more than 1,024 events behind is ended."""
+        ...
+
+
+class Engine(Protocol):
+    """Reads are plain functions: they answer from memory and never wait. Writes are coroutines; once accepted they run
+    to their end even if the caller goes away."""
+
+    @property
+    def config(self) -> Config: ...
+    @property
+    def daemon_id(self) -> str: ...
+    @property
+    def events(self) -> Events: ...
+    @property
+    def counters(self) -> Counters: ...
+
+    def networks(self) -> list[Network]:
+        """All that are ready, in order of creation."""
+        ...
+
+    def network(self, network_id: str) -> Network | None:
+        """By full id; None if unknown or not ready."""
+        ...
+
+    def endpoints_of(self, network_id: str) -> tuple[Endpoint, ...]: ...
+
+    def subnet_status(self, network_id: str) -> dict[str, SubnetStatus]:
+        """Per subnet (CIDR) of the network, in the order of its pools."""
+        ...
+
+    def leases(self, network_id: str) -> list[Lease]:
+        """Every address that is taken in the network, by whom and why, in address order."""
+        ...
+
+    async def create_network(self, request: CreateNetwork, *, wait: bool = False) -> Created: ...
+
+    async def remove_network(self, term: str, *, wait: bool = False) -> None:
+        """`term`: full id, name, or unique id prefix, resolved with DELETE's texts. wait: until the kernel has unlinked
+        it; otherwise the link is down, without rules and routes, and goes a little later."""
+        ...
+
+    async def prune_networks(self, keep: Callable[[Network], bool], *, wait: bool = False) -> list[str]:
+        """Remove every custom network without endpoints for which `keep` is false; answers their names. Conflict while
+        another prune runs. Publishes the `prune` event, also when nothing was removed."""
+        ...
+
+    async def connect(self, network_term: str, container: str) -> None:
+        """NotFound "No such container: x": sandboxes come with the next capability."""
+        ...
+
+    async def disconnect(self, network_term: str, container: str, *, force: bool) -> None: ...
+
+    async def diagnose(self) -> Sequence[Finding]:
+        """Compare store and kernel now; changes nothing."""
+        ...
+
+    async def repair(self) -> Sequence[Finding]:
+        """Diagnose, then repair; answers what was found. Also sweeps what carries our mark and the store does not know,
+        even when sweeping was suspended after a corrupt store was set aside."""
+        ...

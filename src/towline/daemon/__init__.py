@@ -1,0 +1,1 @@
+"""The `towlined` process: flags, configuration file, logs, readiness, listeners."""

@@ -1,0 +1,1 @@
+"""Isolation, masquerade, gateway modes, ports, anti-spoofing, rendered as rules and set elements (pure)."""

@@ -1,0 +1,1 @@
+"""Pools, subnets, addresses, ranges (pure), and the contract for remote IPAM drivers."""

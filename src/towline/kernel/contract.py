@@ -1,0 +1,199 @@
+"""What the engine asks of the kernel. Each Protocol has a real implementation and a stateful fake with named faults;
+`tests/` runs one conformance suite against both.
+
+All calls block and may be made from one worker thread at a time. None of them ever spawns a process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from towline.model.desired import Bridge
+from towline.model.errors import KernelError
+from towline.model.ruleset import Element, Rule, Table, TableId
+
+
+class Link(msgspec.Struct, frozen=True):
+    """A link as the kernel has it.
+
+    addresses: CIDR with host part (IPv6 link-local ones that the kernel made are left out).
+    """
+
+    index: int
+    name: str
+    kind: str
+    alias: str
+    up: bool
+    mtu: int
+    mac: str
+    master: int
+    addresses: tuple[str, ...]
+
+
+class HostRoute(msgspec.Struct, frozen=True):
+    """An on-link route of the main table: a prefix that is in use on this host (or reached through a VPN)."""
+
+    prefix: str
+    link: int
+
+
+class Links(Protocol):
+    """rtnetlink. Verbs take many items, put all messages into one send, and answer per item: None or the refusal."""
+
+    def create_bridges(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
+        """Make each bridge with its MAC, MTU, alias and addresses, and bring it up. An item that fails is removed again
+        by the caller (`remove`). EEXIST if a link of that name exists."""
+        ...
+
+    def repair_bridges(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
+        """Bring existing links of these names to the desired state, changing only what differs
+        (alias, MAC, MTU, addresses, up)."""
+        ...
+
+    def silence(self, names: Sequence[str]) -> list[KernelError | None]:
+        """Set links down: their routes go at once, the slow unlinking comes later. ENODEV if absent."""
+        ...
+
+    def remove(self, names: Sequence[str]) -> list[KernelError | None]:
+        """Delete links and wait until the kernel has; slow (RCU), grouped by IFLA_GROUP. Absent links are no error."""
+        ...
+
+    def dump(self) -> list[Link]: ...
+    def find(self, name: str) -> Link | None: ...
+    def routes(self) -> list[HostRoute]:
+        """On-link routes of both families, main table; default routes are not in it."""
+        ...
+
+
+class TableState(msgspec.Struct, frozen=True):
+    """A table as the kernel has it.
+
+    chains: chain name -> names of its rules in order (a rule that does not carry our comment is "").
+    sets: set name -> {key: data}.
+    """
+
+    id: TableId
+    chains: dict[str, tuple[str, ...]]
+    sets: dict[str, dict[bytes, bytes]]
+
+
+class AddTable(msgspec.Struct, frozen=True):
+    """Make the table with its chains, rules and sets, replacing one of the same name; chains that are not `ours` keep
+    the rules they have (they are the operator's)."""
+
+    table: Table
+
+
+class DeleteTable(msgspec.Struct, frozen=True):
+    """Remove a table and all in it; no error if it is absent."""
+
+    id: TableId
+
+
+class ForeignChain(msgspec.Struct, frozen=True):
+    """A base chain of somebody else's table. rules: (handle, name) in order; the name is "" unless the rule is ours."""
+
+    table: TableId
+    chain: str
+    hook: int
+    priority: int
+    policy: str
+    rules: tuple[tuple[int, str], ...]
+
+
+class InsertForeign(msgspec.Struct, frozen=True):
+    """Put one rule of ours first in a foreign chain."""
+
+    table: TableId
+    chain: str
+    rule: Rule
+
+
+class DeleteForeign(msgspec.Struct, frozen=True):
+    table: TableId
+    chain: str
+    handle: int
+
+
+class AddElements(msgspec.Struct, frozen=True):
+    """Adding an element that exists with the same data is no error."""
+
+    elements: tuple[Element, ...]
+
+
+class DeleteElements(msgspec.Struct, frozen=True):
+    """ENOENT if one is absent: the transaction fails whole. Callers that do not know read first."""
+
+    elements: tuple[Element, ...]
+
+
+NftChange = AddTable | DeleteTable | AddElements | DeleteElements | InsertForeign | DeleteForeign
+
+
+class Nft(Protocol):
+    """nfnetlink. One `commit` is one transaction: all or nothing."""
+
+    def commit(self, changes: Sequence[NftChange]) -> None:
+        """Raises KernelError naming the change that the kernel refused."""
+        ...
+
+    def read(self, table: TableId) -> TableState | None:
+        """None if there is no such table. Retries when the ruleset changes under the dump (NLM_F_DUMP_INTR)."""
+        ...
+
+    def foreign_forward_chains(self) -> list[ForeignChain]:
+        """Filter base chains at the forward hook (families ip, ip6, inet) outside our tables."""
+        ...
+
+
+class Sysctl(Protocol):
+    """Paths are relative to /proc/sys, parts separated by "/", so that interface names with dots work."""
+
+    def read(self, path: str) -> str | None:
+        """The value without its newline; None if there is no such file."""
+        ...
+
+    def write(self, path: str, value: str) -> None:
+        """KernelError with ENOENT, EACCES, EROFS, EINVAL."""
+        ...
+
+
+class Kernel(Protocol):
+    """Everything above for one network namespace."""
+
+    @property
+    def links(self) -> Links: ...
+    @property
+    def nft(self) -> Nft: ...
+    @property
+    def sysctl(self) -> Sysctl: ...
+    def close(self) -> None: ...
+
+
+DriftKind = Literal["links", "routes", "rules", "overrun"]
+
+
+class Drift(msgspec.Struct, frozen=True):
+    """Something changed in the kernel that this process did not do (as far as the notification tells).
+
+    links: a link or address; name is the link's name, or "". routes: the host's routes. rules: an nftables transaction
+    of another process. overrun: notifications were lost (ENOBUFS): everything must be compared.
+    """
+
+    kind: DriftKind
+    name: str = ""
+
+
+class Monitor(Protocol):
+    """Notifications: a non-blocking file descriptor for the event loop, and what came in since the last read."""
+
+    def filenos(self) -> tuple[int, ...]: ...
+    def read(self) -> list[Drift]:
+        """Never blocks; [] when there is nothing. Changes made through the Kernel of the same process are filtered out
+        where the notification allows it (rules by process id)."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""May this happen, and with which defaults (pure)."""

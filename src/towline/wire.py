@@ -1,0 +1,1 @@
+"""Builds every concrete object of the daemon; decides nothing."""
