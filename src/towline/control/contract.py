@@ -24,7 +24,8 @@ class Events(Protocol):
         ...
 
     def subscribe(self) -> AsyncIterator[Event]:
-        """Every event from now on. A subscriber that falls more than 1,024 events behind is ended."""
+        """Every event from this call on (not only from the first `anext`). A subscriber that falls more than 1,024
+        events behind is ended."""
         ...
 
 
@@ -40,6 +41,10 @@ class Engine(Protocol):
     def events(self) -> Events: ...
     @property
     def counters(self) -> Counters: ...
+    @property
+    def revision(self) -> int:
+        """The store's revision."""
+        ...
 
     def networks(self) -> list[Network]:
         """All that are ready, in order of creation."""
@@ -47,6 +52,10 @@ class Engine(Protocol):
 
     def network(self, network_id: str) -> Network | None:
         """By full id; None if unknown or not ready."""
+        ...
+
+    def network_named(self, name: str) -> Network | None:
+        """By exact name, O(1); None if unknown or not ready."""
         ...
 
     def endpoints_of(self, network_id: str) -> tuple[Endpoint, ...]: ...
