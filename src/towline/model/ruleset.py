@@ -173,3 +173,68 @@ class Element(NamedTuple):
     set: str
     key: bytes
     data: bytes = b""
+
+
+class TableState(msgspec.Struct, frozen=True):
+    """A table as the kernel has it.
+
+    chains: chain name -> names of its rules in order (a rule that does not carry our comment is "").
+    sets: set name -> {key: data}.
+    """
+
+    id: TableId
+    chains: dict[str, tuple[str, ...]]
+    sets: dict[str, dict[bytes, bytes]]
+
+
+class AddTable(msgspec.Struct, frozen=True):
+    """Make the table with its chains, rules and sets, replacing one of the same name; chains that are not `ours` keep
+    the rules they have (they are the operator's)."""
+
+    table: Table
+
+
+class DeleteTable(msgspec.Struct, frozen=True):
+    """Remove a table and all in it; no error if it is absent."""
+
+    id: TableId
+
+
+class ForeignChain(msgspec.Struct, frozen=True):
+    """A base chain of somebody else's table. rules: (handle, name) in order; the name is "" unless the rule is ours."""
+
+    table: TableId
+    chain: str
+    hook: int
+    priority: int
+    policy: str
+    rules: tuple[tuple[int, str], ...]
+
+
+class InsertForeign(msgspec.Struct, frozen=True):
+    """Put one rule of ours first in a foreign chain."""
+
+    table: TableId
+    chain: str
+    rule: Rule
+
+
+class DeleteForeign(msgspec.Struct, frozen=True):
+    table: TableId
+    chain: str
+    handle: int
+
+
+class AddElements(msgspec.Struct, frozen=True):
+    """Adding an element that exists with the same data is no error."""
+
+    elements: tuple[Element, ...]
+
+
+class DeleteElements(msgspec.Struct, frozen=True):
+    """ENOENT if one is absent: the transaction fails whole. Callers that do not know read first."""
+
+    elements: tuple[Element, ...]
+
+
+NftChange = AddTable | DeleteTable | AddElements | DeleteElements | InsertForeign | DeleteForeign
