@@ -1,0 +1,108 @@
+"""`python -m bench`: one interleaved run of Towline and a Docker daemon, each in its own namespaces. Takes root."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import cases, report
+from bench.cases import Limits, Recorder
+from bench.peers import Engine, dockerd, towlined
+
+_RESTART_LEVEL = 1000  # start-up and memory are measured again with this many networks
+_FULL = Limits(rounds=40, seconds=60.0, fill_seconds=240.0, starts=5)
+_QUICK = Limits(rounds=10, seconds=20.0, fill_seconds=30.0, starts=2)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _options(argv)
+    if os.geteuid() != 0:
+        print("bench: network namespaces take root: run it as root (sudo make bench)", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    limits = _limits(options)
+    recorder = Recorder()
+    with contextlib.ExitStack() as stack:
+        engines = _engines(options.engines.split(","), stack)
+        if not engines:
+            print("bench: nothing to measure: no engine found", file=sys.stderr)
+            return 2
+        _run(engines, [int(level) for level in options.levels.split(",")], recorder, limits)
+        result = report.build(recorder, engines)
+        report.write(result, options.out)
+        print("\n" + report.table(result) + f"\nJSON: {options.out}", flush=True)
+        _progress("taking it down (the kernel needs about 20 ms a bridge)")
+    return 0
+
+
+def _run(engines: list[Engine], levels: Sequence[int], recorder: Recorder, limits: Limits) -> None:
+    _progress(f"start-up of {', '.join(engine.name for engine in engines)}")
+    for engine in engines:
+        engine.start()  # the first start makes files and predefined networks: it is not in the figures
+    cases.start_up(engines, recorder, limits.starts, level=0)
+    cases.memory(engines, recorder, level=0)
+    running = engines
+    for level in levels:
+        _progress(f"filling to {level} networks")
+        running = cases.fill(running, level, recorder, limits)
+        _progress(f"operations with {level} networks: {', '.join(engine.name for engine in running)}")
+        cases.operations(running, level, recorder, limits)
+        if level == _RESTART_LEVEL:
+            _progress(f"start-up with {level} networks")
+            cases.memory(running, recorder, level=level)
+            cases.start_up(running, recorder, min(2, limits.starts), level=level)
+
+
+def _engines(names: Sequence[str], stack: contextlib.ExitStack) -> list[Engine]:
+    base = Path(tempfile.mkdtemp(prefix="towline-bench-", dir=os.environ.get("TOWLINE_BENCH_DIR", "/var/tmp")))
+    stack.callback(shutil.rmtree, base, ignore_errors=True)
+    engines = []
+    for name, make in (("towline", towlined), ("dockerd", dockerd)):
+        if name not in names:
+            continue
+        engine = make(base / name)
+        if engine is None:
+            print(f"bench: no {name} here, measuring without it", file=sys.stderr)
+            continue
+        stack.callback(engine.close)
+        engines.append(engine)
+    return engines
+
+
+def _limits(options: argparse.Namespace) -> Limits:
+    base = _QUICK if options.quick else _FULL
+    return Limits(
+        rounds=options.rounds or base.rounds,
+        seconds=base.seconds,
+        fill_seconds=options.fill_seconds or base.fill_seconds,
+        starts=base.starts,
+    )
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, 0 and 50 networks; under a minute")
+    parser.add_argument("--levels", default="", help="numbers of existing networks, ascending (0,200,1000,10000)")
+    parser.add_argument("--rounds", type=int, default=0, help="rounds per level (40; quick 10)")
+    parser.add_argument("--fill-seconds", type=float, default=0.0, help="time an engine has to reach a level (240)")
+    parser.add_argument("--engines", default="towline,dockerd", help="which to run")
+    parser.add_argument("--out", type=Path, default=Path("bench/out/bench.json"), help="where the JSON goes")
+    options = parser.parse_args(argv)
+    options.levels = options.levels or ("0,50" if options.quick else "0,200,1000,10000")
+    return options
+
+
+def _progress(text: str) -> None:
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
