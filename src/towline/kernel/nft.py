@@ -1,0 +1,168 @@
+"""nftables over our own nfnetlink codec: one batch per commit, one dump per kind for reading.
+
+In the tables named `towline*` everything is ours, except chains and sets without our comment. In other tables only
+rules whose comment begins with `towline` are.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Sequence
+
+from towline.kernel import nft_codec as codec
+from towline.kernel import nft_decode as decode
+from towline.kernel import nft_replace as replace
+from towline.kernel.netlink import DumpInterrupted, Message, NetlinkSocket
+from towline.kernel.nft_codec import Step
+from towline.kernel.nft_decode import ChainInfo, SetInfo
+from towline.model.errors import KernelError
+from towline.model.ruleset import (
+    AddElements,
+    AddTable,
+    DeleteElements,
+    DeleteForeign,
+    DeleteTable,
+    Family,
+    ForeignChain,
+    InsertForeign,
+    NftChange,
+    Table,
+    TableId,
+    TableState,
+)
+
+_NETLINK_NETFILTER = 12
+_FORWARD = 2
+_ATTEMPTS = 20
+_FORWARDING_FAMILIES = ("ip", "ip6", "inet")
+
+
+class NfNetlinkNft:
+    """Contract `Nft` for the network namespace of the thread that makes it."""
+
+    def __init__(self) -> None:
+        self._socket = NetlinkSocket(_NETLINK_NETFILTER)
+
+    @property
+    def portid(self) -> int:
+        """The netlink port our transactions come from, as notifications name it."""
+        return self._socket.portid
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def commit(self, changes: Sequence[NftChange]) -> None:
+        """A replaced table is planned from a dump: if the ruleset changes meanwhile, it is planned again."""
+        reads = any(isinstance(change, AddTable) for change in changes)
+        for _ in range(_ATTEMPTS):
+            generation = self._generation() if reads else None
+            if self._send(generation, list(self._steps(changes))):
+                return
+        raise KernelError(errno.EAGAIN, "commit nftables transaction", "the ruleset keeps changing")
+
+    def read(self, table: TableId) -> TableState | None:
+        try:
+            return self._read(table)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise _refused(error, f"read table {table.family} {table.name}") from error
+
+    def foreign_forward_chains(self) -> list[ForeignChain]:
+        chains = [info for info in self._chains(None) if _is_foreign_forward(info)]
+        return [self._foreign(info) for info in chains]
+
+    def _steps(self, changes: Sequence[NftChange]) -> Iterator[Step]:
+        deleted: set[TableId] = set()
+        set_id = 1
+        for change in changes:
+            match change:
+                case AddElements():
+                    yield from codec.add_elements(change.elements)
+                case DeleteElements():
+                    yield from codec.delete_elements(change.elements)
+                case AddTable():
+                    yield from self._replace(change.table, set_id, fresh=change.table.id in deleted)
+                    set_id += len(change.table.sets)
+                case DeleteTable():
+                    yield codec.add_table(change.id)
+                    yield codec.delete_table(change.id)
+                    deleted.add(change.id)
+                case InsertForeign():
+                    yield codec.add_rule(change.table, change.chain, change.rule, first=True)
+                case DeleteForeign():
+                    yield codec.delete_rule(change.table, change.chain, change.handle)
+
+    def _replace(self, table: Table, set_id: int, *, fresh: bool) -> Iterator[Step]:
+        chains = [] if fresh else [info for info in self._chains(table.id.family) if info.table == table.id]
+        sets = [] if fresh else self._sets(table.id)
+        return replace.add_table(table, chains, sets, set_id)
+
+    def _send(self, generation: int | None, steps: list[Step]) -> bool:
+        """False if the ruleset is no longer of that generation."""
+        if not steps:
+            return True
+        begin = codec.batch_begin(generation)
+        try:
+            acks = self._socket.batch(begin, [step.message for step in steps], codec.BATCH_END)
+        except OSError as error:
+            if error.errno == errno.ERESTART:
+                return False
+            raise _refused(error, "commit nftables transaction") from error
+        for step, ack in zip(steps, acks, strict=True):
+            if ack.errno and ack.errno != errno.ECANCELED:
+                raise KernelError(ack.errno, step.operation, ack.text)
+        if any(ack.errno for ack in acks):
+            raise KernelError(errno.ECANCELED, "commit nftables transaction")
+        return True
+
+    def _read(self, table: TableId) -> TableState:
+        self._socket.get(codec.request(codec.GETTABLE, table))
+        names: dict[str, list[str]] = {info.name: [] for info in self._chains(table.family) if info.table == table}
+        for body in self._dump(codec.request(codec.GETRULE, table)):
+            rule = decode.rule(body)
+            names.setdefault(rule.chain, []).append(rule.comment)
+        sets = {info.name: self._elements(table, info.name) for info in self._sets(table)}
+        return TableState(table, {chain: tuple(rules) for chain, rules in names.items()}, sets)
+
+    def _elements(self, table: TableId, name: str) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = {}
+        for body in self._dump(codec.request(codec.GETSETELEM, table, (2, name))):
+            found |= decode.elements(body)
+        return found
+
+    def _sets(self, table: TableId) -> list[SetInfo]:
+        infos = [decode.set_info(body) for body in self._dump(codec.request(codec.GETSET, table))]
+        return [info for info in infos if not info.anonymous]
+
+    def _chains(self, family: Family | None) -> list[ChainInfo]:
+        infos = [decode.chain(body) for body in self._dump(Message(codec.GETCHAIN, 0, codec.header(family)))]
+        return [info for info in infos if info is not None]
+
+    def _foreign(self, info: ChainInfo) -> ForeignChain:
+        bodies = self._dump(codec.request(codec.GETRULE, info.table, (2, info.name)))
+        rules = [decode.rule(body) for body in bodies]
+        named = tuple((rule.handle, rule.comment if rule.comment.startswith(codec.OURS) else "") for rule in rules)
+        return ForeignChain(info.table, info.name, info.hook, info.priority, info.policy, named)
+
+    def _generation(self) -> int:
+        for _, body in self._socket.get(Message(codec.GETGEN, 0, codec.header(None))):
+            return decode.generation(body)
+        raise KernelError(errno.ENODATA, "read the nftables generation")
+
+    def _dump(self, message: Message) -> list[bytes]:
+        for _ in range(_ATTEMPTS):
+            try:
+                return [body for _, body in self._socket.dump(message)]
+            except DumpInterrupted:
+                continue
+        raise KernelError(errno.EAGAIN, "read the nftables ruleset", "it keeps changing")
+
+
+def _refused(error: OSError, operation: str) -> KernelError:
+    return KernelError(error.errno or errno.EIO, operation, error.strerror or "")
+
+
+def _is_foreign_forward(info: ChainInfo) -> bool:
+    ours = info.table.name.startswith(codec.OURS)
+    return info.type == "filter" and info.hook == _FORWARD and info.table.family in _FORWARDING_FAMILIES and not ours
