@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import towline
@@ -51,7 +53,9 @@ def _run(loaded: Loaded, build: Build | None, make_app: MakeApp | None) -> int:
     import uvloop
 
     from towline.daemon.logs import configure_logs
-    from towline.daemon.process import serve
+
+    with _without_ca_certificates():
+        from towline.daemon.process import serve
 
     configure_logs(loaded.config.log_level, loaded.config.log_format, debug=loaded.config.debug)
     faulthandler.register(signal.SIGUSR1)  # stacks of all threads to standard error, as dockerd does on SIGUSR1
@@ -68,6 +72,22 @@ def _run(loaded: Loaded, build: Build | None, make_app: MakeApp | None) -> int:
         log.exception("failed by an error of its own")
         return EXIT_FAILURE
     return 0
+
+
+@contextlib.contextmanager
+def _without_ca_certificates() -> Iterator[None]:
+    """aiohttp loads the machine's CA certificates while it is imported, for its client: 40 ms and 2 MB, and the daemon's
+    clients bring TLS contexts of their own. OpenSSL's own variables turn it off."""
+    saved = {name: os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
+    os.environ.update(dict.fromkeys(saved, os.devnull))
+    try:
+        yield
+    finally:
+        for name, value in saved.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _complain(error: ConfigError) -> int:
