@@ -31,6 +31,10 @@ class SetMeta(msgspec.Struct, frozen=True):
     value: str | None
 
 
+META_SWEEP = "sweep"
+SWEEP_SUSPENDED = "suspended"
+"""The value of META_SWEEP after a damaged store was set aside: what the store does not know stays in the kernel."""
+
 Change = Put | Delete | SetMeta
 Watcher = Callable[[int, Sequence[Change]], None]
 

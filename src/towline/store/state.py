@@ -1,0 +1,132 @@
+"""The indexed state in memory: what every backend answers `view` from.
+
+One thread applies changes; any thread may read. Each index is a dict whose reads and writes are single operations
+under the interpreter lock, and lists are copied in one such operation (`list(d.values())`), so a reader never sees a
+broken index. A reader in another thread may see part of an update that is just being applied: records are changed one
+by one, in the order of the update.
+"""
+
+from __future__ import annotations
+
+from towline.model.network import Endpoint, Network
+from towline.store.contract import Change, Delete, Put, SetMeta
+
+
+class Groups:
+    """Ids by a text key, each group in the order of addition. The empty key is not indexed."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, dict[str, None]] = {}
+
+    def of(self, key: str) -> list[str]:
+        return list(self._ids.get(key, ()))
+
+    def first(self, key: str) -> str | None:
+        members = self.of(key)
+        return members[0] if members else None
+
+    def add(self, key: str, member: str) -> None:
+        if key:
+            self._ids.setdefault(key, {})[member] = None
+
+    def discard(self, key: str, member: str) -> None:
+        group = self._ids.get(key)
+        if group is None:
+            return
+        group.pop(member, None)
+        if not group:
+            del self._ids[key]
+
+
+class State:
+    """A `View`, the meta texts, and `apply`: O(1) for every change."""
+
+    def __init__(self, revision: int = 0) -> None:
+        self.revision = revision
+        self._networks: dict[str, Network] = {}
+        self._endpoints: dict[str, Endpoint] = {}
+        self._meta: dict[str, str] = {}
+        self._by_name = Groups()
+        self._by_link = Groups()
+        self._by_config = Groups()
+        self._by_network = Groups()
+
+    def network(self, network_id: str) -> Network | None:
+        return self._networks.get(network_id)
+
+    def network_named(self, name: str) -> Network | None:
+        """One of them, should several carry the name."""
+        return self._networks.get(self._by_name.first(name) or "")
+
+    def network_with_link(self, link: str) -> Network | None:
+        return self._networks.get(self._by_link.first(link) or "")
+
+    def networks(self) -> list[Network]:
+        """A copy, in order of creation."""
+        return list(self._networks.values())
+
+    def endpoints_of(self, network_id: str) -> tuple[Endpoint, ...]:
+        found = (self._endpoints.get(endpoint_id) for endpoint_id in self._by_network.of(network_id))
+        return tuple(endpoint for endpoint in found if endpoint is not None)
+
+    def dependants_of(self, config_name: str) -> tuple[Network, ...]:
+        found = (self._networks.get(network_id) for network_id in self._by_config.of(config_name))
+        return tuple(network for network in found if network is not None)
+
+    def meta(self, key: str) -> str | None:
+        return self._meta.get(key)
+
+    def apply(self, change: Change) -> None:
+        match change:
+            case Put(record=Network() as network):
+                self._put_network(network)
+            case Put(record=Endpoint() as endpoint):
+                self._put_endpoint(endpoint)
+            case Delete(kind=kind, id=record_id):
+                if kind is Network:
+                    self._delete_network(record_id)
+                else:
+                    self._delete_endpoint(record_id)
+            case SetMeta(key=key, value=value):
+                self._set_meta(key, value)
+
+    def _set_meta(self, key: str, value: str | None) -> None:
+        if value is None:
+            self._meta.pop(key, None)
+        else:
+            self._meta[key] = value
+
+    def _put_network(self, new: Network) -> None:
+        """A replaced network keeps its place; it is found under its new keys before it is lost under the old ones."""
+        old = self._networks.get(new.id)
+        self._networks[new.id] = new
+        self._by_name.add(new.name, new.id)
+        self._by_link.add(new.link, new.id)
+        self._by_config.add(new.config_from, new.id)
+        if old is not None:
+            self._forget_keys(old, keep=new)
+
+    def _delete_network(self, network_id: str) -> None:
+        old = self._networks.pop(network_id, None)
+        if old is not None:
+            self._forget_keys(old, keep=None)
+
+    def _forget_keys(self, old: Network, keep: Network | None) -> None:
+        if keep is None or keep.name != old.name:
+            self._by_name.discard(old.name, old.id)
+        if keep is None or keep.link != old.link:
+            self._by_link.discard(old.link, old.id)
+        if keep is None or keep.config_from != old.config_from:
+            self._by_config.discard(old.config_from, old.id)
+
+    def _put_endpoint(self, new: Endpoint) -> None:
+        old = self._endpoints.get(new.id)
+        self._endpoints[new.id] = new
+        self._by_network.add(new.network, new.id)
+        if old is not None and old.network != new.network:
+            self._by_network.discard(old.network, old.id)
+
+    def _delete_endpoint(self, endpoint_id: str) -> None:
+        old = self._endpoints.pop(endpoint_id, None)
+        if old is not None:
+            self._by_network.discard(old.network, old.id)

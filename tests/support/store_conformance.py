@@ -1,0 +1,298 @@
+"""What every backend of `store.contract.Store` must do. `CASES` are run by name against each of them; `check_history`
+compares a backend with a naive model over any history of updates and notes."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+import msgspec
+import pytest
+from hypothesis import strategies as st
+
+from towline.model.errors import RevisionConflict
+from towline.model.network import Endpoint, Network, Pool
+from towline.store.contract import Change, Delete, Put, SetMeta, Store
+from towline.store.feed import KEPT_UPDATES
+
+Case = Callable[[Store], None]
+
+
+def network(number: int, *, name: str = "", link: str = "", config: str = "") -> Network:
+    return Network(
+        id=f"{number:064x}",
+        name=name or f"net-{number}",
+        created=1_700_000_000_000_000_000 + number,
+        driver="bridge",
+        pools=(Pool(f"10.{number >> 8 & 255}.{number & 255}.0/24", aux={"printer": "10.0.0.9"}),),
+        labels={"é": 'quote" and \\ and \0'},
+        config_from=config,
+        link=link,
+    )
+
+
+def endpoint(number: int, of: Network) -> Endpoint:
+    return Endpoint(id=f"e{number}", name=f"end-{number}", network=of.id, mac="02:42:0a:00:00:02", ipv4="10.0.0.2/24")
+
+
+def starts_empty(store: Store) -> None:
+    view = store.view()
+    assert (view.revision, list(view.networks())) == (0, [])
+    assert view.network("x") is None
+    assert view.network_named("x") is None
+    assert view.network_with_link("") is None
+    assert view.endpoints_of("x") == ()
+    assert view.dependants_of("") == ()
+    assert store.meta("x") is None
+
+
+def update_answers_the_next_revision(store: Store) -> None:
+    assert [store.update([Put(network(1))]), store.update([]), store.update([Put(network(2))], expect=2)] == [1, 2, 3]
+    assert store.view().revision == 3
+
+
+def finds_by_every_key(store: Store) -> None:
+    first, second = network(1, link="br-1"), network(2, config="net-1")
+    ends = endpoint(1, first), endpoint(2, first)
+    store.update([Put(first), Put(second), Put(ends[0]), Put(ends[1]), SetMeta("daemon", "abc")])
+    view = store.view()
+    assert view.network(first.id) == first
+    assert view.network_named("net-2") == second
+    assert view.network_with_link("br-1") == first
+    assert view.network_with_link("") is None
+    assert view.endpoints_of(first.id) == ends
+    assert view.dependants_of("net-1") == (second,)
+    assert store.meta("daemon") == "abc"
+
+
+def replacing_moves_the_keys_and_keeps_the_place(store: Store) -> None:
+    store.update([Put(network(1, link="old", config="c")), Put(network(2))])
+    changed = network(1, name="renamed", link="new", config="d")
+    store.update([Put(changed)])
+    view = store.view()
+    assert [n.name for n in view.networks()] == ["renamed", "net-2"]
+    assert [view.network_named("net-1"), view.network_with_link("old"), view.dependants_of("c")] == [None, None, ()]
+    assert view.network_named("renamed") == view.network_with_link("new") == changed
+    assert view.dependants_of("d") == (changed,)
+
+
+def deleting_forgets_every_key_and_tolerates_absence(store: Store) -> None:
+    gone = network(1, link="br-1", config="c")
+    store.update([Put(gone), Put(endpoint(1, gone)), SetMeta("k", "v")])
+    store.update([Delete(Endpoint, "e1"), Delete(Network, gone.id), SetMeta("k", None), SetMeta("absent", None)])
+    store.update([Delete(Network, gone.id), Delete(Endpoint, "e1")])
+    view = store.view()
+    assert [view.network(gone.id), view.network_named("net-1"), view.network_with_link("br-1")] == [None] * 3
+    assert (list(view.networks()), view.endpoints_of(gone.id), view.dependants_of("c")) == ([], (), ())
+    assert store.meta("k") is None
+
+
+def a_deleted_and_remade_network_is_the_youngest(store: Store) -> None:
+    store.update([Put(network(1)), Put(network(2))])
+    store.update([Delete(Network, network(1).id), Put(network(1))])
+    assert [n.name for n in store.view().networks()] == ["net-2", "net-1"]
+
+
+def a_shared_name_survives_one_of_its_holders(store: Store) -> None:
+    store.update([Put(network(1, name="same")), Put(network(2, name="same"))])
+    store.update([Delete(Network, network(1).id)])
+    assert store.view().network_named("same") == network(2, name="same")
+
+
+def a_lost_race_changes_nothing(store: Store) -> None:
+    store.update([Put(network(1))])
+    with pytest.raises(RevisionConflict, match="at revision 1, not 0"):
+        store.update([Put(network(2))], expect=0)
+    assert (store.view().revision, len(list(store.view().networks()))) == (1, 1)
+
+
+def notes_show_at_once_and_keep_the_revision(store: Store) -> None:
+    store.update([Put(network(1))])
+    ready = msgspec.structs.replace(network(1), phase="ready")
+    store.note([Put(ready)])
+    assert store.view().network(ready.id) == ready
+    assert store.update([], expect=1) == 2
+    assert store.view().network(ready.id) == ready
+
+
+def a_snapshot_of_networks_does_not_move(store: Store) -> None:
+    store.update([Put(network(1))])
+    before = store.view().networks()
+    store.update([Put(network(2))])
+    assert len(list(before)) == 1
+
+
+def watchers_hear_everything_once_in_order(store: Store) -> None:
+    heard: list[tuple[int, tuple[Change, ...]]] = []
+    store.update([Put(network(1))])
+    store.update([Put(network(2))])
+    stop = store.watch(lambda revision, changes: heard.append((revision, tuple(changes))), since=1)
+    assert heard == [(2, (Put(network(2)),))]
+    store.note([SetMeta("k", "v")])
+    store.update([Delete(Network, network(1).id)])
+    assert heard[1:] == [(3, (SetMeta("k", "v"), Delete(Network, network(1).id)))]
+    stop()
+    stop()
+    store.update([])
+    assert len(heard) == 2
+
+
+def watching_from_too_long_ago_is_refused(store: Store) -> None:
+    for _ in range(KEPT_UPDATES + 1):
+        store.update([])
+    heard: list[int] = []
+    store.watch(lambda revision, _: heard.append(revision), since=1)
+    assert heard == list(range(2, KEPT_UPDATES + 2))
+    for since in (0, KEPT_UPDATES + 2):
+        with pytest.raises(RevisionConflict, match="read a view first"):
+            store.watch(lambda *_: None, since=since)
+
+
+def a_failing_watcher_hurts_nobody(store: Store) -> None:
+    def fail(_: int, __: Sequence[Change]) -> None:
+        raise RuntimeError("watcher")
+
+    heard: list[int] = []
+    store.watch(fail, since=0)
+    store.watch(lambda revision, _: heard.append(revision), since=0)
+    assert store.update([Put(network(1))]) == 1
+    assert heard == [1]
+
+
+def watching_from_another_thread_leaves_no_gap(store: Store) -> None:
+    heard: list[list[int]] = [[] for _ in range(8)]
+
+    def listen(mine: list[int]) -> None:
+        store.watch(lambda revision, _: mine.append(revision), since=0)
+
+    threads = [threading.Thread(target=listen, args=(mine,)) for mine in heard]
+    for thread in threads:
+        store.update([])
+        thread.start()
+        store.update([])
+    for thread in threads:
+        thread.join()
+    assert heard == [list(range(1, 2 * len(threads) + 1))] * len(threads)
+
+
+def readers_in_other_threads_never_see_a_broken_index(store: Store) -> None:
+    config, done, failures = network(0), threading.Event(), list[BaseException]()
+    store.update([Put(config)])
+
+    def read() -> None:
+        view = store.view()
+        try:
+            while not done.is_set():
+                assert all(n.driver == "bridge" for n in view.networks())
+                assert all(e.network == config.id for e in view.endpoints_of(config.id))
+                assert all(n.config_from == "net-0" for n in view.dependants_of("net-0"))
+                assert view.network_named("net-0") is config
+        except BaseException as error:
+            failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in readers:
+            thread.start()
+        for number in range(1, 300):
+            made = network(number, config="net-0", link=f"br-{number}")
+            store.update([Put(made), Put(endpoint(number, config))])
+            if number % 3:
+                store.update([Delete(Network, made.id), Delete(Endpoint, f"e{number}")])
+    finally:
+        done.set()
+        for thread in readers:
+            thread.join()
+        sys.setswitchinterval(interval)
+    assert failures == []
+
+
+CASES: tuple[Case, ...] = (
+    starts_empty,
+    update_answers_the_next_revision,
+    finds_by_every_key,
+    replacing_moves_the_keys_and_keeps_the_place,
+    deleting_forgets_every_key_and_tolerates_absence,
+    a_deleted_and_remade_network_is_the_youngest,
+    a_shared_name_survives_one_of_its_holders,
+    a_lost_race_changes_nothing,
+    notes_show_at_once_and_keep_the_revision,
+    a_snapshot_of_networks_does_not_move,
+    watchers_hear_everything_once_in_order,
+    watching_from_too_long_ago_is_refused,
+    a_failing_watcher_hurts_nobody,
+    watching_from_another_thread_leaves_no_gap,
+    readers_in_other_threads_never_see_a_broken_index,
+)
+
+Batch = tuple[str, list[Change]]
+_numbers = st.integers(0, 4)
+_networks = st.builds(
+    network,
+    _numbers,
+    name=st.sampled_from(["a", "b", "c"]),
+    link=st.sampled_from(["", "l", "m"]),
+    config=st.sampled_from(["", "a", "b"]),
+)
+_changes: st.SearchStrategy[Change] = st.one_of(
+    st.builds(Put, _networks),
+    st.builds(lambda number: Put(endpoint(number, network(number % 2))), _numbers),
+    st.builds(lambda number: Delete(Network, network(number).id), _numbers),
+    st.builds(lambda number: Delete(Endpoint, f"e{number}"), _numbers),
+    st.builds(SetMeta, st.sampled_from(["k", "l"]), st.sampled_from([None, "", "v"])),
+)
+HISTORIES: st.SearchStrategy[list[Batch]] = st.lists(
+    st.tuples(st.sampled_from(["update", "note", "reopen"]), st.lists(_changes, max_size=4)), max_size=12
+)
+
+
+class Model:
+    """The naive truth: dicts in order of creation, searched from end to end."""
+
+    def __init__(self) -> None:
+        self.records: dict[type, dict[str, Network | Endpoint]] = {Network: {}, Endpoint: {}}
+        self.meta: dict[str, str | None] = {}
+
+    def apply(self, change: Change) -> None:
+        match change:
+            case Put(record=record):
+                self.records[type(record)][record.id] = record
+            case Delete(kind=kind, id=record_id):
+                self.records[kind].pop(record_id, None)
+            case SetMeta(key=key, value=value):
+                self.meta[key] = value
+
+
+def check_history(store: Store, history: Sequence[Batch], reopen: Callable[[Store], Store]) -> None:
+    model, revision = Model(), 0
+    for verb, changes in history:
+        if verb == "note":
+            store.note(changes)
+        else:
+            revision = store.update(changes, expect=revision)
+        for change in changes:
+            model.apply(change)
+        if verb == "reopen":
+            store = reopen(store)
+        assert store.view().revision == revision
+        _compare(store, model)
+
+
+def _compare(store: Store, model: Model) -> None:
+    view = store.view()
+    networks = [n for n in model.records[Network].values() if isinstance(n, Network)]
+    endpoints = [e for e in model.records[Endpoint].values() if isinstance(e, Endpoint)]
+    assert list(view.networks()) == networks
+    for number in range(5):
+        sought = network(number).id
+        assert view.network(sought) == model.records[Network].get(sought)
+        assert view.endpoints_of(sought) == tuple(e for e in endpoints if e.network == sought)
+    for text in ("a", "b", "c", "l", "m"):
+        assert view.network_named(text) in ([n for n in networks if n.name == text] or [None])
+        assert view.network_with_link(text) in ([n for n in networks if n.link == text] or [None])
+        found = {n.id for n in view.dependants_of(text)}
+        assert found == {n.id for n in networks if n.config_from == text}
+    assert [store.meta(key) for key in ("k", "l")] == [model.meta.get(key) for key in ("k", "l")]
