@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench import cases, report
 from bench.cases import Limits, Recorder
-from bench.peers import Engine, dockerd, towlined
+from bench.peers import Engine, EngineFailed, dockerd, towlined
 
 _RESTART_LEVEL = 1000  # start-up and memory are measured again with this many networks
 _FULL = Limits(rounds=40, seconds=60.0, fill_seconds=240.0, starts=5)
@@ -35,7 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not engines:
             print("bench: nothing to measure: no engine found", file=sys.stderr)
             return 2
-        _run(engines, [int(level) for level in options.levels.split(",")], recorder, limits)
+        try:
+            _run(engines, options.levels, recorder, limits)
+        except EngineFailed as failure:
+            print(f"bench: {failure}", file=sys.stderr)
+            return 1
         result = report.build(recorder, engines)
         report.write(result, options.out)
         print("\n" + report.table(result) + f"\nJSON: {options.out}", flush=True)
@@ -90,14 +94,24 @@ def _limits(options: argparse.Namespace) -> Limits:
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, 0 and 50 networks; under a minute")
-    parser.add_argument("--levels", default="", help="numbers of existing networks, ascending (0,200,1000,10000)")
+    parser.add_argument(
+        "--levels", type=_parse_levels, help="numbers of existing networks, ascending (0,200,1000,10000)"
+    )
     parser.add_argument("--rounds", type=int, default=0, help="rounds per level (40; quick 10)")
     parser.add_argument("--fill-seconds", type=float, default=0.0, help="time an engine has to reach a level (240)")
     parser.add_argument("--engines", default="towline,dockerd", help="which to run")
     parser.add_argument("--out", type=Path, default=Path("bench/out/bench.json"), help="where the JSON goes")
     options = parser.parse_args(argv)
-    options.levels = options.levels or ("0,50" if options.quick else "0,200,1000,10000")
+    options.levels = options.levels or ([0, 50] if options.quick else [0, 200, 1000, 10_000])
     return options
+
+
+def _parse_levels(text: str) -> list[int]:
+    parts = text.split(",")
+    levels = [int(part) for part in parts if part.isdecimal()]
+    if len(levels) != len(parts) or levels != sorted(set(levels)):
+        raise argparse.ArgumentTypeError(f"{text!r}: give numbers in ascending order, such as 0,200")
+    return levels
 
 
 def _progress(text: str) -> None:

@@ -193,6 +193,7 @@ def create(stage: Stage) -> None:
     stage.client("network", "ls")
     ids, kernel = stage.networks(), stage.snapshot()
     for name in ("web", "db"):
+        claim(f"the network {name} exists", name in ids)
         bridge = f"br-{ids[name][:12]}"
         stage.inside(f"ip -brief address show dev {bridge}")
         claim(f"{name} is the bridge {bridge} in the kernel", bridge in kernel.links)

@@ -1,0 +1,50 @@
+"""`make demo` passes, and it fails when a claim of its is false."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_demo(path: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "scripts/demo.py"],
+        cwd=ROOT,
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+
+
+def test_demo_shows_that_all_its_claims_are_true() -> None:
+    done = run_demo(os.environ["PATH"])
+    assert done.returncode == 0, done.stdout
+    assert "NOT TRUE" not in done.stdout
+    assert done.stdout.count("  ok ") >= 18
+
+
+def test_demo_fails_when_the_client_only_pretends(tmp_path: Path) -> None:
+    """A docker that answers and does nothing: the bridge is not there, so the claim about it is false."""
+    (tmp_path / "docker").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "docker").chmod(0o755)
+    done = run_demo(f"{tmp_path}:{os.environ['PATH']}")
+    assert done.returncode == 1, done.stdout
+    assert "NOT TRUE: the network web exists" in done.stdout
+
+
+@pytest.mark.parametrize("tool", ["unshare"])
+def test_demo_says_so_when_it_cannot_make_a_namespace(tmp_path: Path, tool: str) -> None:
+    (tmp_path / tool).write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / tool).chmod(0o755)
+    done = run_demo(f"{tmp_path}:{os.environ['PATH']}")
+    assert done.returncode == 1, done.stdout
+    assert "NOT TRUE: a network namespace of its own" in done.stdout
