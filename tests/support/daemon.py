@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import selectors
 import shutil
 import signal
 import socket
@@ -14,13 +13,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.netns import Namespace, namespace
+from tests.support.notify import NotifySocket
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOWLINED = (str(Path(sys.executable).with_name("towlined")),)
@@ -94,8 +94,7 @@ class Daemon:
         self._log = root / "log"
         self._log.touch()
         self.config_file.write_text("{}")
-        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._notify.bind(str(root / "notify"))
+        self._notify = NotifySocket(root / "notify")
 
     @property
     def pid(self) -> int:
@@ -119,8 +118,8 @@ class Daemon:
 
     def launch(self) -> None:
         """Start the process without waiting for readiness."""
-        self._drain()
-        environment = {**os.environ, "NOTIFY_SOCKET": str(self.root / "notify"), **self.environment}
+        self._notify.drain()
+        environment = {**os.environ, "NOTIFY_SOCKET": str(self._notify.path), **self.environment}
         with self._log.open("ab") as log:
             self._process = self.namespace.popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=REPOSITORY
@@ -134,28 +133,16 @@ class Daemon:
         self.ready_seconds = time.monotonic() - began
         return self
 
-    def wait_message(self, wanted: str) -> str:
+    def wait_message(self, line: str) -> str:
         """Wait for a message to systemd that has this line; answer the message."""
-        with selectors.DefaultSelector() as selector:
-            exited = os.pidfd_open(self.pid)
-            try:
-                selector.register(self._notify, selectors.EVENT_READ)
-                selector.register(exited, selectors.EVENT_READ)
-                deadline = time.monotonic() + PATIENCE
-                while events := selector.select(max(0.0, deadline - time.monotonic())):
-                    if any(key.fileobj is self._notify for key, _ in events):
-                        message = self._notify.recv(4096).decode()
-                        if wanted in message.splitlines():
-                            return message
-                    else:
-                        raise DaemonFailed(f"ended before {wanted}", self.process.wait(), self.log)
-            finally:
-                os.close(exited)
-        raise DaemonFailed(f"no {wanted} within {PATIENCE} s", self.process.poll(), self.log)
+        message = self._notify.wait(line, self.process, PATIENCE)
+        if message is None:
+            raise DaemonFailed(f"ended or hung before {line}", self.process.poll(), self.log)
+        return message
 
     def reload(self) -> None:
         """SIGHUP, and wait until the daemon has dealt with it."""
-        self._drain()
+        self._notify.drain()
         self.process.send_signal(signal.SIGHUP)
         self.wait_message("RELOADING=1")
         self.wait_message("READY=1")
@@ -222,13 +209,6 @@ class Daemon:
             self._process.kill()
             self._process.wait()
         self._notify.close()
-
-    def _drain(self) -> None:
-        self._notify.setblocking(False)
-        with suppress(BlockingIOError):
-            while self._notify.recv(4096):
-                pass
-        self._notify.setblocking(True)
 
 
 @contextmanager

@@ -76,8 +76,8 @@ def _run(loaded: Loaded, build: Build | None, make_app: MakeApp | None) -> int:
 
 @contextlib.contextmanager
 def _without_ca_certificates() -> Iterator[None]:
-    """aiohttp loads the machine's CA certificates while it is imported, for its client: 40 ms and 2 MB, and the daemon's
-    clients bring TLS contexts of their own. OpenSSL's own variables turn it off."""
+    """aiohttp loads the machine's CA certificates while it is imported, for its client: 40 ms and 2 MB that a server
+    does not need (clients in this process bring TLS contexts of their own). OpenSSL's own variables turn it off."""
     saved = {name: os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
     os.environ.update(dict.fromkeys(saved, os.devnull))
     try:
