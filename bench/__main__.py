@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except EngineFailed as failure:
             print(f"bench: {failure}", file=sys.stderr)
             return 1
-        result = report.build(recorder, engines)
+        result = report.build(recorder, {engine.name: engine.version for engine in engines})
         report.write(result, options.out)
         print("\n" + report.table(result) + f"\nJSON: {options.out}", flush=True)
         _progress("taking it down (the kernel needs about 20 ms a bridge)")

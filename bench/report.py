@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from bench.cases import CLIENTS, Recorder
-from bench.peers import OURS, Engine
+from bench.peers import OURS
 from bench.stats import Summary, summarize
 
 _PEER = "dockerd"
@@ -43,7 +43,8 @@ class Report(msgspec.Struct, frozen=True):
     notes: list[str]
 
 
-def build(recorder: Recorder, engines: Sequence[Engine]) -> Report:
+def build(recorder: Recorder, engines: dict[str, str]) -> Report:
+    """engines: name -> version of what was measured."""
     rows = [_row(case, level, figures) for (case, level), figures in recorder.samples.items()]
     return Report(
         machine={
@@ -52,7 +53,7 @@ def build(recorder: Recorder, engines: Sequence[Engine]) -> Report:
             "python": platform.python_version(),
             "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         },
-        engines={engine.name: engine.version for engine in engines},
+        engines=engines,
         rows=rows,
         targets=_targets(rows),
         notes=recorder.notes,
