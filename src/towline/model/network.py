@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from towline.model.requests import PoolRequest
+
 Phase = Literal["creating", "ready"]
 Scope = str  # "local", "swarm", "global"; Docker keeps whatever the client sent
 
@@ -16,13 +18,15 @@ RESERVED_NAMES = PREDEFINED | {"default"}
 class Pool(msgspec.Struct, frozen=True, omit_defaults=True):
     """One subnet of a network.
 
-    subnet and ip_range are CIDR with host bits clear; gateway and aux values are bare addresses.
+    subnet and ip_range are CIDR with host bits clear; gateway and aux values are bare addresses. handle: the IPAM
+    driver's id of the pool where it is not simply space/subnet[/range].
     """
 
     subnet: str
     ip_range: str = ""
     gateway: str = ""
     aux: dict[str, str] = {}
+    handle: str = ""
 
     @property
     def is_ipv6(self) -> bool:
@@ -33,6 +37,7 @@ class Network(msgspec.Struct, frozen=True, omit_defaults=True):
     """Shape follows Docker's network.Network; pools are in the order in which inspect shows them.
 
     created: nanoseconds since the epoch. ipam_options: None is Docker's null. link: name of the kernel link, or "".
+    requests: what a config-only network passes on to those made from it; empty otherwise.
     """
 
     id: str
@@ -54,6 +59,7 @@ class Network(msgspec.Struct, frozen=True, omit_defaults=True):
     options: dict[str, str] = {}
     labels: dict[str, str] = {}
     link: str = ""
+    requests: tuple[PoolRequest, ...] = ()
 
     @property
     def predefined(self) -> bool:

@@ -179,7 +179,7 @@ class TableState(msgspec.Struct, frozen=True):
     """A table as the kernel has it.
 
     chains: chain name -> names of its rules in order (a rule that does not carry our comment is "").
-    sets: set name -> {key: data}.
+    sets: set name -> {key: data}. Chains and sets that an operator added to our table are left out.
     """
 
     id: TableId

@@ -1,0 +1,160 @@
+"""Batches of work applied: one store transaction, one netlink burst, one nft transaction. Runs in the writer thread.
+
+A batch that fails is applied again one work at a time, so that one bad request never fails another. Whatever a failed
+work had done is undone here before its outcome is told.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from towline.control.forwarding import Forwarding
+from towline.control.undo import UndoStack
+from towline.control.work import Outcome, Realisation, Work
+from towline.firewall import network_elements
+from towline.kernel.contract import AddElements, DeleteElements, Kernel, NftChange
+from towline.model.desired import Bridge
+from towline.model.errors import KernelError, StoreError, TowlineError
+from towline.model.ruleset import Element
+from towline.store.contract import Change, Store
+
+log = logging.getLogger(__name__)
+
+
+def elements_of(realisations: Sequence[Realisation]) -> tuple[Element, ...]:
+    return tuple(
+        element
+        for realisation in realisations
+        if realisation.desired.rules is not None
+        for element in network_elements(realisation.desired.rules)
+    )
+
+
+class Applier:
+    """retire: takes the names of links that are silent and waits to unlink them later; reclaim: unlinks one now if it
+    is waiting, and tells whether it was."""
+
+    def __init__(
+        self,
+        store: Store,
+        kernel: Kernel,
+        *,
+        forwarding: Forwarding,
+        retire: Callable[[Sequence[str]], None],
+        reclaim: Callable[[str], bool],
+        need_repair: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._kernel = kernel
+        self._forwarding = forwarding
+        self._retire = retire
+        self._reclaim = reclaim
+        self._need_repair = need_repair
+
+    def apply(self, works: Sequence[Work]) -> list[Outcome]:
+        """One outcome per work, in order. Never raises a TowlineError."""
+        try:
+            self._store.update([change for work in works for change in work.changes])
+        except StoreError as error:
+            return [error] if len(works) == 1 else [self.apply([work])[0] for work in works]
+        undo = [UndoStack() for _ in works]
+        for work, stack in zip(works, undo, strict=True):
+            stack.push("take back the intent", partial(self._take_back, work.revert))
+        outcomes = self._make_links(works, undo)
+        self._program_rules(works, undo, outcomes)
+        self._drop_links(works)
+        for stack, outcome in zip(undo, outcomes, strict=True):
+            if outcome is not None:
+                stack.unwind()
+        return outcomes
+
+    def _take_back(self, changes: Sequence[Change]) -> None:
+        try:
+            self._store.update(changes)
+        except StoreError:
+            self._store.note(changes)
+            raise
+
+    # links
+
+    def _make_links(self, works: Sequence[Work], undo: Sequence[UndoStack]) -> list[Outcome]:
+        outcomes: list[Outcome] = [None] * len(works)
+        owners: list[int] = []
+        bridges: list[Bridge] = []
+        for i, work in enumerate(works):
+            for realisation in work.creates:
+                if (bridge := realisation.desired.bridge) is not None:
+                    owners.append(i)
+                    bridges.append(bridge)
+        if not bridges:
+            return outcomes
+        self._ensure_forwarding(works)
+        for i, bridge, error in zip(owners, bridges, self._kernel.links.create_bridges(bridges), strict=True):
+            if error is not None and error.errno == errno.EEXIST:
+                error = self._name_taken(bridge, error)
+                if error is not None:
+                    outcomes[i] = error
+                    continue
+            undo[i].push(f"remove link {bridge.name}", partial(self._discard, bridge.name))
+            outcomes[i] = outcomes[i] or error
+        return outcomes
+
+    def _ensure_forwarding(self, works: Sequence[Work]) -> None:
+        try:
+            self._forwarding.ensure(r.network for work in works for r in work.creates)
+        except KernelError as error:
+            log.warning("networks cannot reach beyond this host", extra={"fields": {"error": str(error)}})
+
+    def _name_taken(self, bridge: Bridge, error: KernelError) -> KernelError | None:
+        """A link of that name exists. If it waits to be unlinked (its network is removed), unlink it and try again."""
+        if not self._reclaim(bridge.name):
+            return error
+        return self._kernel.links.create_bridges([bridge])[0]
+
+    def _discard(self, name: str) -> None:
+        error = self._kernel.links.silence([name])[0]
+        if error is not None and error.errno == errno.ENODEV:
+            return
+        self._retire([name])
+
+    def _drop_links(self, works: Sequence[Work]) -> None:
+        names = [r.desired.bridge.name for work in works for r in work.removes if r.desired.bridge is not None]
+        if not names:
+            return
+        for name, error in zip(names, self._kernel.links.silence(names), strict=True):
+            if error is not None and error.errno != errno.ENODEV:
+                log.warning("link could not be set down", extra={"fields": {"link": name, "error": str(error)}})
+        self._retire(names)
+
+    # rules
+
+    def _program_rules(self, works: Sequence[Work], undo: Sequence[UndoStack], outcomes: list[Outcome]) -> None:
+        live = [i for i, outcome in enumerate(outcomes) if outcome is None]
+        error = self._commit_rules([works[i] for i in live])
+        if error is None:
+            return
+        for i in live:
+            outcomes[i] = error if len(live) == 1 else self._commit_rules([works[i]])
+            if works[i].removes and outcomes[i] is not None:
+                # The store has forgotten the network: that cannot fail any more. What is left is drift.
+                outcomes[i] = None
+                self._need_repair()
+
+    def _commit_rules(self, works: Sequence[Work]) -> TowlineError | None:
+        gone = elements_of([r for work in works for r in work.removes])
+        made = elements_of([r for work in works for r in work.creates])
+        changes: list[NftChange] = []
+        if gone:
+            changes.append(DeleteElements(gone))
+        if made:
+            changes.append(AddElements(made))
+        if not changes:
+            return None
+        try:
+            self._kernel.nft.commit(changes)
+        except KernelError as error:
+            return error
+        return None

@@ -1,0 +1,171 @@
+"""Store against kernel, as plain values: what differs, in words and as the act that repairs it. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import msgspec
+
+from towline.kernel.contract import Link, TableState
+from towline.model.desired import ALIAS_PREFIX, Bridge, network_alias
+from towline.model.info import Finding
+from towline.model.network import Network
+from towline.model.ruleset import Element, Table
+
+
+class MakeBridge(msgspec.Struct, frozen=True):
+    network: Network
+    bridge: Bridge
+
+
+class RepairBridge(msgspec.Struct, frozen=True):
+    bridge: Bridge
+
+
+class Obstructed(msgspec.Struct, frozen=True):
+    """A foreign link stands where ours should: nothing we may do."""
+
+    network: Network
+
+
+class RemoveLink(msgspec.Struct, frozen=True):
+    name: str
+
+
+class ReplaceTable(msgspec.Struct, frozen=True):
+    table: Table
+    elements: tuple[Element, ...]
+
+
+class AddMembers(msgspec.Struct, frozen=True):
+    elements: tuple[Element, ...]
+
+
+class DropMembers(msgspec.Struct, frozen=True):
+    elements: tuple[Element, ...]
+
+
+class WriteSysctl(msgspec.Struct, frozen=True):
+    path: str
+    value: str
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """sweep: the act removes something that the store does not know."""
+
+    finding: Finding
+    act: MakeBridge | RepairBridge | Obstructed | RemoveLink | ReplaceTable | AddMembers | DropMembers | WriteSysctl
+    sweep: bool = False
+
+
+def compare_links(
+    desired: Iterable[tuple[Network, Bridge]], links: Sequence[Link], leaving: Collection[str]
+) -> list[Difference]:
+    """leaving: names of links on their way out; they are no difference."""
+    by_name = {link.name: link for link in links}
+    expected: dict[str, str] = {}
+    found: list[Difference] = []
+    for network, bridge in desired:
+        expected[bridge.name] = bridge.alias
+        if (difference := compare_bridge(network, bridge, by_name.get(bridge.name))) is not None:
+            found.append(difference)
+    found.extend(
+        Difference(
+            Finding(
+                f"link {link.name}", f"carries our mark {link.alias}, but the store knows no such network", "delete it"
+            ),
+            RemoveLink(link.name),
+            sweep=True,
+        )
+        for link in links
+        if link.alias.startswith(ALIAS_PREFIX) and link.name not in leaving and expected.get(link.name) != link.alias
+    )
+    return found
+
+
+def compare_bridge(network: Network, bridge: Bridge, link: Link | None) -> Difference | None:
+    subject = f"network {network.name}"
+    if link is None:
+        finding = Finding(subject, f"its bridge {bridge.name} does not exist", "make it")
+        return Difference(finding, MakeBridge(network, bridge))
+    if link.kind != "bridge" or link.alias not in ("", bridge.alias):
+        owner = f"marked {link.alias!r}" if link.alias else "not ours"
+        problem = f"a {link.kind or 'plain'} link named {bridge.name}, {owner}, stands where its bridge should"
+        return Difference(Finding(subject, problem, "rename or delete that link by hand"), Obstructed(network))
+    if problems := _bridge_problems(bridge, link):
+        finding = Finding(subject, f"bridge {bridge.name}: {'; '.join(problems)}", "correct it in place")
+        return Difference(finding, RepairBridge(bridge))
+    return None
+
+
+def _bridge_problems(bridge: Bridge, link: Link) -> list[str]:
+    """Addresses that somebody added are left alone: they may carry traffic."""
+    problems = []
+    if link.alias != bridge.alias:
+        problems.append("our mark is missing")
+    if not link.up:
+        problems.append("is down")
+    if link.mac != bridge.mac:
+        problems.append(f"MAC is {link.mac}, not {bridge.mac}")
+    if bridge.mtu and link.mtu != bridge.mtu:
+        problems.append(f"MTU is {link.mtu}, not {bridge.mtu}")
+    problems.extend(f"address {a} is missing" for a in bridge.addresses if a not in link.addresses)
+    return problems
+
+
+def compare_table(table: Table, elements: Sequence[Element], state: TableState | None) -> list[Difference]:
+    """elements: all that the table's sets should hold."""
+    subject = f"table {table.id.family} {table.id.name}"
+    if state is None:
+        return [Difference(Finding(subject, "does not exist", "make it"), ReplaceTable(table, tuple(elements)))]
+    if (problem := _static_problem(table, state)) is not None:
+        act = ReplaceTable(table, tuple(elements))
+        return [Difference(Finding(subject, problem, "replace it in one transaction"), act)]
+    return _compare_elements(subject, elements, state)
+
+
+def _static_problem(table: Table, state: TableState) -> str | None:
+    for chain in table.chains:
+        rules = state.chains.get(chain.name)
+        if rules is None:
+            return f"chain {chain.name} does not exist"
+        if chain.ours and rules != tuple(rule.name for rule in chain.rules):
+            return f"chain {chain.name} holds other rules than ours"
+    missing = [s.name for s in table.sets if s.name not in state.sets]
+    return f"set {missing[0]} does not exist" if missing else None
+
+
+def _compare_elements(subject: str, elements: Sequence[Element], state: TableState) -> list[Difference]:
+    wanted: dict[str, dict[bytes, bytes]] = {}
+    for element in elements:
+        wanted.setdefault(element.set, {})[element.key] = element.data
+    missing = [e for e in elements if state.sets[e.set].get(e.key) != e.data]
+    table = elements[0].table if elements else state.id
+    extra = [
+        Element(table, name, key, data)
+        for name, members in state.sets.items()
+        for key, data in members.items()
+        if _differs(wanted.get(name, {}), key, data)
+    ]
+    found = []
+    if extra:
+        finding = Finding(subject, f"{_count(extra)} that no network needs", "delete them")
+        found.append(Difference(finding, DropMembers(tuple(extra)), sweep=True))
+    if missing:
+        finding = Finding(subject, f"{_count(missing)} missing", "add them")
+        found.append(Difference(finding, AddMembers(tuple(missing))))
+    return found
+
+
+def _differs(wanted: Mapping[bytes, bytes], key: bytes, data: bytes) -> bool:
+    return key not in wanted or wanted[key] != data
+
+
+def _count(elements: Sequence[Element]) -> str:
+    names = sorted({e.set for e in elements})
+    return f"{len(elements)} element{'s' if len(elements) > 1 else ''} in {', '.join(names)}"
+
+
+def marked(network: Network, link: Link | None) -> bool:
+    """Does the link carry the mark of this network?"""
+    return link is not None and link.alias == network_alias(network.id)

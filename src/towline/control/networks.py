@@ -1,0 +1,202 @@
+"""Creating, removing and pruning networks: plans handed to the writer, and what follows when they are done."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Iterator
+
+from msgspec.structs import replace
+
+from towline.control.host import HostPrefixes
+from towline.control.reaper import Reaper
+from towline.control.work import Realisation, Work
+from towline.control.writer import Writer
+from towline.drivers.contract import Driver
+from towline.drivers.registry import Drivers
+from towline.ipam.networks import release_network
+from towline.ipam.registry import IpamDrivers
+from towline.model.errors import Conflict, NotFound, TowlineError
+from towline.model.events import Event
+from towline.model.info import Counters
+from towline.model.network import Network
+from towline.model.requests import Created, CreateNetwork
+from towline.model.view import View
+from towline.plan.network import plan_network
+from towline.policy.network import Admission, check_removal
+from towline.policy.resolve import for_delete
+from towline.store.contract import Delete, Put, Store
+
+
+def new_network_id() -> str:
+    """64 lower-hex digits whose short form is not a number (moby pkg/stringid)."""
+    while (network_id := secrets.token_hex(32))[:12].isdecimal():
+        pass
+    return network_id
+
+
+class Networks:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        writer: Writer,
+        reaper: Reaper,
+        admission: Admission,
+        drivers: Drivers,
+        ipams: IpamDrivers,
+        host: HostPrefixes,
+        publish: Callable[[Event], None],
+        counters: Counters,
+    ) -> None:
+        self._store = store
+        self._view = store.view()
+        self._writer = writer
+        self._reaper = reaper
+        self._admission = admission
+        self._drivers = drivers
+        self._ipams = ipams
+        self._host = host
+        self._publish = publish
+        self._counters = counters
+        self._pruning = False
+
+    async def create(self, request: CreateNetwork) -> Created:
+        """What a client asks for: every check of admission applies."""
+        return await self._create(request, self._admission.admit)
+
+    async def create_predefined(self, request: CreateNetwork) -> Created:
+        """bridge, host and none, whose names clients may not use."""
+        return await self._create(request, lambda r, _: (r, self._drivers.get(r.driver)), quietly=True)
+
+    async def _create(
+        self,
+        request: CreateNetwork,
+        admit: Callable[[CreateNetwork, View], tuple[CreateNetwork, Driver | None]],
+        *,
+        quietly: bool = False,
+    ) -> Created:
+        if self._host.stale:
+            await self._writer.exclusive(self._host.refresh)
+        network_id = new_network_id()
+
+        def plan(view: View) -> Work:
+            admitted, driver = admit(request, view)
+            network = plan_network(
+                admitted,
+                driver,
+                view,
+                network_id=network_id,
+                now=time.time_ns(),
+                ipam=self._ipams.get(admitted.ipam_driver),
+                in_use=self._host.current,
+            )
+            return self._creation(network, quietly)
+
+        await self._writer.submit(plan)
+        return Created(network_id)
+
+    def _creation(self, network: Network, quietly: bool) -> Work:
+        self._host.claim(network)
+
+        def settle() -> None:
+            self._store.note([Put(replace(network, phase="ready"))])
+            self._counters.created += 1
+            if not quietly:
+                self._announce("create", network)
+
+        return Work(
+            changes=[Put(network)],
+            creates=(Realisation(network, self._drivers.desired(network)),),
+            revert=[Delete(Network, network.id)],
+            settle=settle,
+            abandon=lambda: self._release(network),
+        )
+
+    async def remove(self, term: str, *, wait: bool) -> None:
+        network = await self._remove(lambda view: for_delete(view, term))
+        if wait and network.link:
+            await self._reaper.gone([network.link])
+
+    async def drop(self, network: Network) -> None:
+        """Remove without asking whether it may go: a default bridge whose configuration changed."""
+        await self._remove(lambda _: network, check=lambda _, __: None, quietly=True)
+
+    async def _remove(
+        self,
+        find: Callable[[View], Network],
+        *,
+        check: Callable[[Network, View], None] = check_removal,
+        quietly: bool = False,
+    ) -> Network:
+        found: list[Network] = []
+
+        def plan(view: View) -> Work:
+            network = find(view)
+            check(network, view)
+            found.append(network)
+            return self._removal(network, quietly)
+
+        await self._writer.submit(plan)
+        return found[0]
+
+    def _removal(self, network: Network, quietly: bool) -> Work:
+        def settle() -> None:
+            self._release(network)
+            self._counters.removed += 1
+            if not (quietly or network.config_only):
+                self._announce("destroy", network)
+
+        return Work(
+            changes=[Delete(Network, network.id)],
+            removes=(Realisation(network, self._drivers.desired(network)),),
+            settle=settle,
+        )
+
+    async def prune(self, keep: Callable[[Network], bool], *, wait: bool) -> list[str]:
+        if self._pruning:
+            raise Conflict("a prune operation is already running")
+        self._pruning = True
+        try:
+            removed = await self._remove_each(list(self._prunable(keep)))
+        finally:
+            self._pruning = False
+        if wait:
+            await self._reaper.gone([network.link for network in removed if network.link])
+        self._publish(Event("network", "prune", "", {"reclaimed": "0"}, "local", time.time_ns()))
+        return [network.name for network in removed]
+
+    def _prunable(self, keep: Callable[[Network], bool]) -> Iterator[Network]:
+        for network in self._view.networks():
+            idle = not (network.predefined or network.config_only or self._view.endpoints_of(network.id))
+            if idle and network.phase == "ready" and not keep(network):
+                yield network
+
+    async def _remove_each(self, networks: list[Network]) -> list[Network]:
+        """Those that went. One that was removed or joined meanwhile is passed over, as in Docker."""
+
+        def still_there(network: Network) -> Callable[[View], Network]:
+            def find(view: View) -> Network:
+                if (found := view.network(network.id)) is None:
+                    raise NotFound(f"network {network.name} not found")
+                return found
+
+            return find
+
+        outcomes = await asyncio.gather(
+            *(self._remove(still_there(network)) for network in networks), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, TowlineError):
+                raise outcome
+        return [outcome for outcome in outcomes if isinstance(outcome, Network)]
+
+    def _release(self, network: Network) -> None:
+        self._host.disclaim(network)
+        if network.pools:
+            release_network(self._ipams.get(network.ipam_driver), network, ())
+
+    def _announce(self, action: str, network: Network) -> None:
+        attributes = {"name": network.name, "type": network.driver}
+        self._publish(Event("network", action, network.id, attributes, network.scope, time.time_ns()))

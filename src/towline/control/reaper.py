@@ -1,0 +1,132 @@
+"""Deferred unlinking. Deleting a bridge holds the kernel's RTNL for about 16 ms and takes twice that; so a removed
+network's link is set down at once (its routes and rules are gone with the answer) and unlinked here a little later,
+several at a time, when the writer is quiet or the oldest has waited long enough. A crash in between loses nothing: the
+link carries our mark, the store does not know it, and the next start sweeps it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from towline.kernel.contract import Links
+
+log = logging.getLogger(__name__)
+
+GROUP = 8  # links deleted at once: bounds how long a create can wait behind the RTNL (about 18 ms each)
+QUIET = 0.005  # seconds without a write before unlinking starts
+PATIENCE = 0.25  # seconds after which it starts anyway
+
+
+class Reaper:
+    """`retire`, `reclaim` and `waiting` may be called from any thread, the coroutines from the event loop.
+
+    links: its own, because it works beside the writer thread.
+    """
+
+    def __init__(self, links: Links, *, quiet: Callable[[], bool]) -> None:
+        self._links = links
+        self._quiet = quiet
+        self._changed = threading.Condition()
+        self._pending: dict[str, float] = {}
+        self._working: set[str] = set()
+        self._urgent = False
+        self._closed = False
+        self._wake = asyncio.Event()
+        self._reaped = asyncio.Condition()
+        self._thread = ThreadPoolExecutor(1, "reaper")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._run(), name="reaper")
+
+    def retire(self, names: Iterable[str]) -> None:
+        now = time.monotonic()
+        with self._changed:
+            for name in names:
+                self._pending.setdefault(name, now)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    def reclaim(self, name: str) -> bool:
+        """Make sure that a retired link is unlinked now, so that its name can be used; False if it was not retired."""
+        with self._changed:
+            if name in self._working:
+                self._changed.wait_for(lambda: name not in self._working)
+                return True
+            if self._pending.pop(name, None) is None:
+                return False
+        self._remove([name])
+        return True
+
+    def waiting(self) -> frozenset[str]:
+        with self._changed:
+            return frozenset(self._pending) | self._working
+
+    async def gone(self, names: Iterable[str]) -> None:
+        """Wait until the kernel has unlinked these."""
+        wanted = set(names)
+        self._urgent = True
+        self._wake.set()
+        async with self._reaped:
+            await self._reaped.wait_for(lambda: not wanted & self.waiting())
+
+    async def close(self, *, budget: float) -> None:
+        """Unlink what waits, for at most `budget` seconds; the next start sweeps the rest."""
+        self._closed = self._urgent = True
+        self._wake.set()
+        if self._task is not None:
+            done, _ = await asyncio.wait({self._task}, timeout=budget)
+            if not done:
+                self._task.cancel()
+        self._thread.shutdown(wait=True)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not (self._closed and not self.waiting()):
+            if not self.waiting():
+                self._urgent = False
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            await self._settle()
+            group = self._take()
+            if group:
+                await loop.run_in_executor(self._thread, self._remove, group)
+            async with self._reaped:
+                self._reaped.notify_all()
+
+    async def _settle(self) -> None:
+        """Return when the writer has been quiet for a moment, or patience ends."""
+        while not self._urgent:
+            with self._changed:
+                oldest = min(self._pending.values(), default=0.0)
+            if time.monotonic() - oldest > PATIENCE:
+                return
+            await asyncio.sleep(QUIET)
+            if self._quiet():
+                return
+
+    def _take(self) -> list[str]:
+        with self._changed:
+            group = list(self._pending)[:GROUP]
+            for name in group:
+                del self._pending[name]
+            self._working.update(group)
+            return group
+
+    def _remove(self, names: Sequence[str]) -> None:
+        errors = self._links.remove(names)
+        failed = [(name, error) for name, error in zip(names, errors, strict=True) if error is not None]
+        with self._changed:
+            self._working.difference_update(names)
+            self._changed.notify_all()
+        for name, error in failed:
+            fields = {"link": name, "error": str(error)}
+            log.error("link not deleted; the next comparison will find it", extra={"fields": fields})

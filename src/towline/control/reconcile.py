@@ -1,0 +1,142 @@
+"""The one reconcile: what the store says should exist, against what carries our mark in the kernel.
+
+Start-up, drift repair and `doctor` all come here. Nothing is changed where the kernel is already right. Runs in the
+writer thread, with no batch in flight.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from towline.control.apply import elements_of
+from towline.control.compare import (
+    AddMembers,
+    Difference,
+    DropMembers,
+    MakeBridge,
+    Obstructed,
+    RemoveLink,
+    RepairBridge,
+    ReplaceTable,
+    WriteSysctl,
+    compare_bridge,
+    compare_links,
+    compare_table,
+)
+from towline.control.forwarding import Forwarding
+from towline.control.work import Realisation
+from towline.drivers.registry import Drivers
+from towline.firewall import base
+from towline.kernel.contract import AddElements, AddTable, DeleteElements, Kernel, NftChange
+from towline.model.desired import Bridge
+from towline.model.errors import KernelError, TowlineError
+from towline.model.network import Network
+from towline.model.view import View
+
+log = logging.getLogger(__name__)
+
+CHUNK = 256  # bridges made in one send: bounds how long the RTNL is held
+
+
+class Reconciler:
+    """leaving: names of links that wait to be unlinked."""
+
+    def __init__(
+        self,
+        view: View,
+        kernel: Kernel,
+        drivers: Drivers,
+        forwarding: Forwarding,
+        *,
+        leaving: Callable[[], Collection[str]],
+    ) -> None:
+        self._view = view
+        self._kernel = kernel
+        self._drivers = drivers
+        self._forwarding = forwarding
+        self._leaving = leaving
+
+    def compare(self) -> list[Difference]:
+        """Everything, in the order in which it must be repaired."""
+        realisations = self._realisations()
+        networks = [r.network for r in realisations]
+        return [
+            *self._forwarding.differences(networks),
+            *compare_links(_bridges(realisations), self._kernel.links.dump(), self._leaving()),
+            *self._compare_rules(realisations),
+        ]
+
+    def compare_rules(self) -> list[Difference]:
+        return self._compare_rules(self._realisations())
+
+    def compare_link(self, name: str) -> list[Difference]:
+        """One link by name, after a notification about it."""
+        network = self._view.network_with_link(name)
+        if network is None or name in self._leaving():
+            return []
+        bridge = self._drivers.desired(network).bridge
+        if bridge is None:
+            return []
+        difference = compare_bridge(network, bridge, self._kernel.links.find(name))
+        return [] if difference is None else [difference]
+
+    def repair(self, differences: Sequence[Difference], *, sweep: bool) -> list[TowlineError]:
+        """Carry out the acts (those that remove unknown things only with `sweep`); goes on after an error."""
+        errors: list[TowlineError] = []
+        acts = [d.act for d in differences if sweep or not d.sweep]
+        errors += self._make_bridges([a for a in acts if isinstance(a, MakeBridge)])
+        errors += _refusals(self._kernel.links.repair_bridges([a.bridge for a in acts if isinstance(a, RepairBridge)]))
+        errors += _refusals(self._kernel.links.remove([a.name for a in acts if isinstance(a, RemoveLink)]))
+        for act in acts:
+            try:
+                self._carry_out(act)
+            except KernelError as error:
+                errors.append(error)
+        for failed in errors:
+            log.error("repair failed", extra={"fields": {"error": str(failed)}})
+        return errors
+
+    def _make_bridges(self, acts: Sequence[MakeBridge]) -> list[TowlineError]:
+        errors: list[TowlineError] = []
+        for start in range(0, len(acts), CHUNK):
+            errors += _refusals(self._kernel.links.create_bridges([a.bridge for a in acts[start : start + CHUNK]]))
+        return errors
+
+    def _carry_out(self, act: object) -> None:
+        match act:
+            case WriteSysctl(path, value):
+                self._kernel.sysctl.write(path, value)
+            case ReplaceTable(table, elements):
+                self._commit(AddTable(table), *([AddElements(elements)] if elements else []))
+            case AddMembers(elements):
+                self._commit(AddElements(elements))
+            case DropMembers(elements):
+                self._commit(DeleteElements(elements))
+            case Obstructed(network):
+                fields = {"network": network.name, "link": network.link}
+                log.error("network cannot be realised: a foreign link has its name", extra={"fields": fields})
+            case _:
+                pass
+
+    def _commit(self, *changes: NftChange) -> None:
+        self._kernel.nft.commit(changes)
+
+    def _compare_rules(self, realisations: Sequence[Realisation]) -> list[Difference]:
+        elements = elements_of(realisations)
+        found: list[Difference] = []
+        for table in base():
+            members = [e for e in elements if e.table == table.id]
+            found += compare_table(table, members, self._kernel.nft.read(table.id))
+        return found
+
+    def _realisations(self) -> list[Realisation]:
+        return [Realisation(n, self._drivers.desired(n)) for n in list(self._view.networks())]
+
+
+def _bridges(realisations: Iterable[Realisation]) -> Iterable[tuple[Network, Bridge]]:
+    return ((r.network, r.desired.bridge) for r in realisations if r.desired.bridge is not None)
+
+
+def _refusals(results: Iterable[TowlineError | None]) -> list[TowlineError]:
+    return [error for error in results if error is not None]

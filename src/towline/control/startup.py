@@ -1,0 +1,103 @@
+"""From a store and a kernel that may disagree to a state in which they do not.
+
+Order: addresses are taken back from the records, the kernel is compared and repaired, intents that a crash left behind
+are rolled forward (or dropped, with the reason, when the kernel refuses), and the predefined networks are made sure of.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from msgspec.structs import replace
+
+from towline.control.host import HostPrefixes
+from towline.control.networks import Networks
+from towline.control.predefined import DOCKER_BRIDGE, OWN_BRIDGE, default_bridge, single
+from towline.control.reconcile import Reconciler
+from towline.control.writer import Writer
+from towline.ipam.networks import release_network
+from towline.ipam.restore import restore_network
+from towline.ipam.registry import IpamDrivers
+from towline.kernel.contract import Links
+from towline.model.config import Config
+from towline.model.desired import ALIAS_PREFIX
+from towline.model.errors import TowlineError
+from towline.model.network import Network
+from towline.model.requests import CreateNetwork
+from towline.store.contract import Delete, Put, Store
+
+log = logging.getLogger(__name__)
+
+
+def restore_addresses(store: Store, ipams: IpamDrivers, host: HostPrefixes) -> None:
+    """Take every pool and address of the stored networks, so that nothing is given out twice."""
+    view = store.view()
+    for network in view.networks():
+        host.claim(network)
+        if network.pools:
+            try:
+                restore_network(ipams.get(network.ipam_driver), network, view.endpoints_of(network.id))
+            except TowlineError as error:
+                fields = {"network": network.name, "error": str(error)}
+                log.error("addresses not taken back", extra={"fields": fields})
+
+
+def bring_up(store: Store, reconciler: Reconciler, ipams: IpamDrivers, *, sweep: bool) -> None:
+    """Writer thread. Make the kernel hold what the store says."""
+    differences = reconciler.compare()
+    for difference in differences:
+        fields = {"object": difference.finding.object, "problem": difference.finding.problem}
+        log.info("difference", extra={"fields": fields})
+    reconciler.repair(differences, sweep=sweep)
+    _finish_intents(store, reconciler, ipams)
+
+
+def _finish_intents(store: Store, reconciler: Reconciler, ipams: IpamDrivers) -> None:
+    """An intent whose link still differs cannot be made: it was never acknowledged, so it goes."""
+    pending = [network for network in store.view().networks() if network.phase == "creating"]
+    for network in pending:
+        if network.link and (left := reconciler.compare_link(network.link)):
+            problem = left[0].finding.problem
+            fields = {"network": network.name, "problem": problem}
+            log.error("unfinished network dropped", extra={"fields": fields})
+            store.update([Delete(Network, network.id)])
+            if network.pools:
+                release_network(ipams.get(network.ipam_driver), network, ())
+        else:
+            store.note([Put(replace(network, phase="ready"))])
+
+
+async def ensure_predefined(store: Store, networks: Networks, writer: Writer, links: Links, config: Config) -> None:
+    view = store.view()
+    for name, driver in (("host", "host"), ("none", "null")):
+        if view.network_named(name) is None:
+            await networks.create_predefined(single(name, driver))
+    present = view.network_named("bridge")
+    link = present.link if present else await writer.exclusive(lambda: _free_bridge_name(links))
+    wanted = default_bridge(config, link)
+    if present is not None and _matches(present, wanted):
+        return
+    if present is not None:
+        if view.endpoints_of(present.id):
+            log.warning("the default bridge is in use and keeps its old configuration until it is not")
+            return
+        await networks.drop(present)
+    await networks.create_predefined(wanted)
+
+
+def _free_bridge_name(links: Links) -> str:
+    """docker0, unless somebody else (a Docker daemon on the same host) has it."""
+    link = links.find(DOCKER_BRIDGE)
+    ours = link is None or link.alias.startswith(ALIAS_PREFIX)
+    return DOCKER_BRIDGE if ours else OWN_BRIDGE
+
+
+def _matches(network: Network, wanted: CreateNetwork) -> bool:
+    if network.options != wanted.options or network.enable_ipv6 != wanted.enable_ipv6:
+        return False
+    asked = [(p.subnet, p.ip_range, p.gateway, p.aux) for p in wanted.pools]
+    have = {p.subnet: (p.ip_range, p.gateway, p.aux) for p in network.pools}
+    return all(
+        have.get(subnet, ("", "", {})) == (ip_range, gateway or have.get(subnet, ("", "", {}))[1], aux)
+        for subnet, ip_range, gateway, aux in asked
+    )

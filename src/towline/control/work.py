@@ -1,0 +1,41 @@
+"""One request's share of a batch: what to commit, and what the kernel gains and loses by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from towline.model.desired import Desired
+from towline.model.errors import TowlineError
+from towline.model.network import Network
+from towline.store.contract import Change
+
+
+class Realisation(NamedTuple):
+    """A network and what the kernel holds, or must hold, for it."""
+
+    network: Network
+    desired: Desired
+
+
+def _nothing() -> None: ...
+
+
+@dataclass(slots=True)
+class Work:
+    """changes are committed before the kernel is touched, and taken back (`revert`) when the kernel refuses.
+
+    settle: called on the event loop when all is done; abandon: called there instead when the work failed, after
+    everything it did has been undone. Exactly one of them is called, whether or not the client still waits.
+    """
+
+    changes: list[Change]
+    creates: tuple[Realisation, ...] = ()
+    removes: tuple[Realisation, ...] = ()
+    revert: list[Change] = field(default_factory=list)
+    settle: Callable[[], None] = _nothing
+    abandon: Callable[[], None] = _nothing
+
+
+Outcome = TowlineError | None

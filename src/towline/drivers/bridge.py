@@ -1,0 +1,220 @@
+"""The bridge driver: one Linux bridge per network, its gateway addresses, and its firewall intent.
+
+Options and texts: moby daemon/libnetwork/drivers/bridge/labels.go, bridge_linux.go.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+from typing import Literal, cast, get_args
+
+import msgspec
+
+from towline.drivers.contract import SkipGateways
+from towline.drivers.options import address_option, bad_value, bool_option, int_option
+from towline.model.desired import Bridge, Desired, FamilyRules, GatewayMode, NetworkRules, network_alias
+from towline.model.errors import Failure, Forbidden, InvalidParameter
+from towline.model.network import Network, Pool
+from towline.model.view import View
+
+PREFIX = "com.docker.network.bridge."
+NAME = PREFIX + "name"
+MASQUERADE = PREFIX + "enable_ip_masquerade"
+ICC = PREFIX + "enable_icc"
+INHIBIT_IPV4 = PREFIX + "inhibit_ipv4"
+HOST_BINDING = PREFIX + "host_binding_ipv4"
+DEFAULT_BRIDGE = PREFIX + "default_bridge"
+GATEWAY_MODE4 = PREFIX + "gateway_mode_ipv4"
+GATEWAY_MODE6 = PREFIX + "gateway_mode_ipv6"
+TRUSTED = PREFIX + "trusted_host_interfaces"
+MTU = "com.docker.network.driver.mtu"
+HOST_IPV4 = "com.docker.network.host_ipv4"
+HOST_IPV6 = "com.docker.network.host_ipv6"
+
+_MODES = get_args(GatewayMode)
+_NAME_MAX = 15  # IFNAMSIZ - 1
+_MTU_MAX = 65535  # net/bridge/br_device.c: ETH_MAX_MTU
+
+
+class BridgeOptions(msgspec.Struct, frozen=True):
+    """The options of docker-api facts 5.1, typed. name "": made from the id. mtu 0: the kernel's default."""
+
+    name: str
+    masquerade: bool
+    icc: bool
+    inhibit_ipv4: bool
+    host_binding: str
+    mode4: GatewayMode
+    mode6: GatewayMode
+    mtu: int
+    host_ipv4: str
+    host_ipv6: str
+    trusted: tuple[str, ...]
+
+
+def parse_options(options: dict[str, str]) -> BridgeOptions:
+    """Raises InvalidParameter with Docker's text for the first option that is wrong."""
+    bool_option(options, DEFAULT_BRIDGE, False)
+    return BridgeOptions(
+        name=options.get(NAME, ""),
+        mtu=_mtu(options),
+        masquerade=bool_option(options, MASQUERADE, True),
+        icc=bool_option(options, ICC, True),
+        inhibit_ipv4=bool_option(options, INHIBIT_IPV4, False),
+        host_binding=address_option(options, HOST_BINDING),
+        mode4=_mode(options, GATEWAY_MODE4),
+        mode6=_mode(options, GATEWAY_MODE6),
+        host_ipv4=address_option(options, HOST_IPV4),
+        host_ipv6=address_option(options, HOST_IPV6),
+        trusted=tuple(filter(None, options.get(TRUSTED, "").split(":"))),
+    )
+
+
+def _mtu(options: dict[str, str]) -> int:
+    mtu = int_option(options, MTU, 0)
+    if mtu < 0:
+        raise InvalidParameter(f"invalid MTU number: {mtu}")
+    return mtu
+
+
+def _mode(options: dict[str, str], key: str) -> GatewayMode:
+    text = options.get(key) or "nat"
+    if text not in _MODES:
+        raise bad_value(key, text, f"unknown gateway mode {text}")
+    return cast(GatewayMode, text)
+
+
+def check_link_name(name: str) -> None:
+    """The kernel's dev_valid_name, with its errors as Docker passes them on, said in words."""
+    if len(name.encode()) > _NAME_MAX:
+        raise Failure(
+            f"numerical result out of range: bridge name {name[:64]!r} is longer than an interface name"
+            f" may be ({_NAME_MAX} bytes)"
+        )
+    if name in {".", ".."} or any(c in "/:\0" or c.isspace() for c in name):
+        raise Failure(f"invalid argument: bridge name {name!r} may not hold '/', ':', blanks, or be '.' or '..'")
+
+
+class BridgeDriver:
+    name = "bridge"
+    scope: Literal["local"] = "local"
+    needs_pools = True
+
+    def check(self, network: Network) -> SkipGateways:
+        options = parse_options(network.options)
+        isolated = "isolated" in (options.mode4, options.mode6)
+        if isolated and not network.internal:
+            raise Failure("gateway mode 'isolated' can only be used for an internal network")
+        if not (network.enable_ipv4 or network.enable_ipv6):
+            raise InvalidParameter("IPv4 or IPv6 must be enabled")
+        return SkipGateways(
+            ipv4=options.mode4 == "isolated" or (options.inhibit_ipv4 and network.internal),
+            ipv6=options.mode6 == "isolated",
+        )
+
+    def admit(self, network: Network, view: View) -> Network:
+        options = parse_options(network.options)
+        _check_pools(network)
+        link = options.name or f"br-{network.id[:12]}"
+        check_link_name(link)
+        if options.mtu > _MTU_MAX:
+            raise Failure(f"invalid argument: MTU {options.mtu} is above {_MTU_MAX}, the most a bridge can have")
+        if (other := view.network_with_link(link)) is not None:
+            raise _conflict(network, link, other, "networks have same bridge name")
+        _check_overlap(network, link, view)
+        return msgspec.structs.replace(network, link=link)
+
+    def desired(self, network: Network) -> Desired:
+        options = parse_options(network.options)
+        isolated6 = options.mode6 == "isolated"
+        addresses = [
+            f"{pool.gateway}/{pool.subnet.rpartition('/')[2]}"
+            for pool in network.pools
+            if pool.gateway and not (isolated6 if pool.is_ipv6 else _no_address4(options))
+        ]
+        bridge = Bridge(
+            name=network.link,
+            alias=network_alias(network.id),
+            mac=stable_mac(network.id),
+            mtu=options.mtu,
+            addresses=tuple(addresses),
+            ipv6_off=not network.enable_ipv6 or isolated6,
+        )
+        return Desired(bridge=bridge, rules=_rules(network, options))
+
+
+def _rules(network: Network, options: BridgeOptions) -> NetworkRules:
+    def family(on: bool, mode: GatewayMode, snat: str) -> FamilyRules | None:
+        natted = options.masquerade and mode in ("nat", "nat-unprotected") and not network.internal
+        return FamilyRules(mode=mode, masquerade=natted, snat=snat if natted else "") if on else None
+
+    return NetworkRules(
+        bridge=network.link,
+        ipv4=family(network.enable_ipv4, options.mode4, options.host_ipv4),
+        ipv6=family(network.enable_ipv6, options.mode6, options.host_ipv6),
+        icc=options.icc,
+        internal=network.internal,
+        trusted=options.trusted,
+    )
+
+
+def _no_address4(options: BridgeOptions) -> bool:
+    return options.inhibit_ipv4 or options.mode4 == "isolated"
+
+
+def stable_mac(network_id: str) -> str:
+    """A locally administered unicast address made from the id: the same after every restart and repair."""
+    return "02:" + ":".join(network_id[i : i + 2] for i in range(0, 10, 2))
+
+
+def _check_pools(network: Network) -> None:
+    v4 = [pool for pool in network.pools if not pool.is_ipv6]
+    v6 = [pool for pool in network.pools if pool.is_ipv6]
+    for on, pools, word, none in (
+        (network.enable_ipv4, v4, "ipv4", "0.0.0.0/0"),
+        (network.enable_ipv6, v6, "ipv6", "::/0"),
+    ):
+        if on and (not pools or pools[0].subnet == none):
+            raise InvalidParameter(f"{word} pool is empty")
+    if len(v4) > 1 or len(v6) > 1:
+        raise Forbidden("bridge driver doesn't support multiple subnets")
+    for pool in v6:
+        _check_ipv6(pool)
+
+
+_LINK_LOCAL = ipaddress.IPv6Network("fe80::/64")
+
+
+def _check_ipv6(pool: Pool) -> None:
+    subnet = ipaddress.IPv6Network(pool.subnet)
+    shown = f"{pool.gateway}/{subnet.prefixlen}" if pool.gateway else pool.subnet
+    if subnet.is_multicast:
+        raise InvalidParameter(f"multicast subnet '{shown}' is not allowed")
+    if subnet.overlaps(_LINK_LOCAL) and subnet != _LINK_LOCAL:
+        raise InvalidParameter(f"'{shown}' clashes with the Link-Local prefix 'fe80::/64'")
+
+
+@lru_cache(maxsize=4096)
+def _net(subnet: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_network(subnet)
+
+
+def _check_overlap(network: Network, link: str, view: View) -> None:
+    """IPAM lets a subnet be shared where an ip-range is given; two bridges cannot share it."""
+    mine = [_net(pool.subnet) for pool in network.pools if pool.ip_range]
+    if not mine:
+        return
+    for other in view.networks():
+        if other.driver != "bridge":
+            continue
+        for pool in other.pools:
+            for subnet in mine:
+                if subnet.version == _net(pool.subnet).version and subnet.overlaps(_net(pool.subnet)):
+                    raise _conflict(network, link, other, f"networks have overlapping IPv{subnet.version}")
+
+
+def _conflict(network: Network, link: str, other: Network, why: str) -> Forbidden:
+    return Forbidden(
+        f"cannot create network {network.id} ({link}): conflicts with network {other.id} ({other.link}): {why}"
+    )
