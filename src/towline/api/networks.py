@@ -1,0 +1,91 @@
+"""/networks: list, inspect, create, remove, prune, connect, disconnect (moby daemon/server/router/network)."""
+
+from __future__ import annotations
+
+import time
+
+from aiohttp import web
+
+from towline.api import body, wire_in, wire_out
+from towline.api.call import Call, empty_answer, json_answer, json_value
+from towline.api.gotext import parse_bool
+from towline.model.errors import InvalidParameter
+from towline.policy import resolve
+from towline.policy.filters import NetworkFilter, PruneFilter, parse
+
+_PRUNE_SINCE = (1, 25)
+_SCOPE_SINCE = (1, 31)
+
+_CREATE = body.shape(wire_in.CreateRequest, wire_in.GO_CREATE)
+_CONNECT = body.shape(wire_in.ConnectRequest, wire_in.GO_CONNECT)
+_DISCONNECT = body.shape(wire_in.DisconnectRequest, wire_in.GO_DISCONNECT)
+
+
+async def list_networks(call: Call) -> web.Response:
+    engine, fragments = call.engine, call.fragments
+    wanted = NetworkFilter(parse(call.query.get("filters", "")))
+    networks = engine.networks()
+    with_containers = call.version < wire_out.LIST_WITHOUT_CONTAINERS
+    items = [
+        wire_out.list_item(fragments.of(network), engine.endpoints_of(network.id) if with_containers else None)
+        for network in networks
+        if wanted.matches(network, lambda network_id: bool(engine.endpoints_of(network_id)))
+    ]
+    fragments.forget_all_but(networks, len(networks))
+    return json_answer(b"[%b]\n" % b",".join(items))
+
+
+async def inspect_network(call: Call) -> web.Response:
+    parse_bool("verbose", call.query.get("verbose", ""))
+    scope = call.query.get("scope", "") if call.version >= _SCOPE_SINCE else ""
+    network = resolve.for_get(call.engine, call.term, scope)
+    with_status = call.version >= wire_out.INSPECT_WITH_STATUS
+    return json_answer(
+        wire_out.inspect(
+            call.fragments.of(network),
+            call.engine.endpoints_of(network.id),
+            call.engine.subnet_status(network.id) if with_status else None,
+        )
+    )
+
+
+async def create_network(call: Call) -> web.Response:
+    request = await body.read(call.request, _CREATE)
+    created = await call.engine.create_network(wire_in.create_network(request, call.version), wait=_waits(call))
+    return json_value({"Id": created.id, "Warning": created.warning}, 201)
+
+
+async def remove_network(call: Call) -> web.Response:
+    await call.engine.remove_network(call.term, wait=_waits(call))
+    return empty_answer(204)
+
+
+async def prune_networks(call: Call) -> web.Response:
+    if call.version < _PRUNE_SINCE:
+        raise InvalidParameter("POST /networks/prune requires minimum API version 1.25")
+    spare = PruneFilter(parse(call.query.get("filters", "")), time.time_ns())
+    removed = await call.engine.prune_networks(spare.keeps, wait=_waits(call))
+    return json_value({"NetworksDeleted": removed or None})
+
+
+async def connect(call: Call) -> web.Response:
+    request: wire_in.ConnectRequest = await body.read(call.request, _CONNECT)
+    await call.engine.connect(call.term, _container(request.container))
+    return empty_answer()
+
+
+async def disconnect(call: Call) -> web.Response:
+    request: wire_in.DisconnectRequest = await body.read(call.request, _DISCONNECT)
+    await call.engine.disconnect(call.term, _container(request.container), force=bool(request.force))
+    return empty_answer()
+
+
+def _container(name: str | None) -> str:
+    if not name:
+        raise InvalidParameter('invalid name or ID supplied: ""')
+    return name
+
+
+def _waits(call: Call) -> bool:
+    """Towline's `?wait=1`: answer when the kernel is done, not when the network is gone for its users."""
+    return parse_bool("wait", call.query.get("wait", ""))

@@ -1,0 +1,88 @@
+"""Which handler answers a path. Docker's router (gorilla/mux in moby daemon/server) has no 405 and cleans paths.
+
+Every Docker route exists bare and under /v{version}; an unknown path and a wrong method are the same 404.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from posixpath import normpath
+from typing import Generic, NamedTuple, TypeVar
+
+Handler = TypeVar("Handler")
+
+_VERSION = re.compile(r"[0-9.]+", re.ASCII)
+_UNCLEAN = re.compile(r"//|/\.{1,2}(?:/|$)")
+_ACTIONS = ("/connect", "/disconnect")
+
+
+class Match(NamedTuple, Generic[Handler]):
+    """version: text between /v and the next slash, "" on bare paths. term: {id} of the path, "" if it has none."""
+
+    handler: Handler
+    version: str
+    term: str
+
+
+class Router(Generic[Handler]):
+    """exact: (method, path). by_network: what comes at /networks/{id}, where ids may hold slashes: keys are
+    ("GET", ""), ("DELETE", ""), ("POST", "/connect"), ("POST", "/disconnect"). own: Towline's paths, not versioned
+    by /v: (method, path) with at most one "{id}"."""
+
+    def __init__(
+        self,
+        exact: Mapping[tuple[str, str], Handler],
+        by_network: Mapping[tuple[str, str], Handler],
+        own: Mapping[tuple[str, str], Handler],
+    ) -> None:
+        self._exact = exact
+        self._by_network = by_network
+        self._own = {key: handler for key, handler in own.items() if "{id}" not in key[1]}
+        self._own_with_id = [(*key, handler) for key, handler in own.items() if "{id}" in key[1]]
+
+    def find(self, method: str, path: str) -> Match[Handler] | None:
+        """`path` is decoded and clean."""
+        if path.startswith("/towline/"):
+            return self._find_own(method, path)
+        version = ""
+        if path.startswith("/v"):
+            version, slash, rest = path[2:].partition("/")
+            if not slash or not _VERSION.fullmatch(version):
+                return None
+            path = "/" + rest
+        handler = self._exact.get((method, path))
+        if handler is not None:
+            return Match(handler, version, "")
+        return self._find_network(method, path, version)
+
+    def _find_network(self, method: str, path: str, version: str) -> Match[Handler] | None:
+        if not path.startswith("/networks/"):
+            return None
+        if method == "POST":
+            for action in _ACTIONS:
+                term = path[len("/networks/") : -len(action)]
+                if path.endswith(action) and path == f"/networks/{term}{action}":
+                    return Match(self._by_network["POST", action], version, term)
+            return None
+        handler = self._by_network.get((method, ""))
+        return Match(handler, version, path[len("/networks/") :]) if handler is not None else None
+
+    def _find_own(self, method: str, path: str) -> Match[Handler] | None:
+        handler = self._own.get((method, path))
+        if handler is not None:
+            return Match(handler, "", "")
+        for wanted, pattern, found in self._own_with_id:
+            before, _, after = pattern.partition("{id}")
+            term = path[len(before) : len(path) - len(after)]
+            if wanted == method and term and path == f"{before}{term}{after}":
+                return Match(found, "", term)
+        return None
+
+
+def clean(path: str) -> str:
+    """The path without empty, "." and ".." parts; a trailing slash stays. The same text if it is clean."""
+    if path.startswith("/") and not _UNCLEAN.search(path):
+        return path
+    cleaned = "/" + normpath("/" + path).lstrip("/")
+    return cleaned + "/" if path.endswith("/") and cleaned != "/" else cleaned
