@@ -129,7 +129,7 @@ class Dockerd:
 
 @contextmanager
 def running_dockerd(*args: str, net: Namespace | None = None) -> Iterator[Dockerd]:
-    """A dockerd that is ready, with more flags `args`, in `net` or a namespace of its own. Skips without root or dockerd.
+    """A dockerd that is ready, with more flags `args`, in `net` or a namespace of its own; skips without one.
 
     It is stopped in the end, and all it wrote is removed.
     """

@@ -76,7 +76,7 @@ OPTIONS: tuple[Option, ...] = (
         "list",
         values.parse_host,
         "ADDR",
-        "unix:///path, tcp://host:port or fd://; repeatable (default unix://EXEC_ROOT/docker.sock)",
+        "unix://, tcp:// or fd://; repeatable (default unix://EXEC_ROOT/docker.sock)",
         short="H",
         key="hosts",
     ),
