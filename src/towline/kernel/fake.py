@@ -1,0 +1,244 @@
+"""Stateful fakes of the kernel's link, setting and notification contracts, with named faults.
+
+They answer as the real kernel does; the conformance suite runs against both.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from ipaddress import ip_interface
+
+import msgspec
+
+from towline.kernel.contract import Drift, HostRoute, Link
+from towline.kernel.faults import Faults
+from towline.kernel.rtnl import FIRST_INDEX
+from towline.kernel.rtnl_codec import host_route
+from towline.kernel.sysctl import check_path
+from towline.model.desired import Bridge
+from towline.model.errors import KernelError
+
+_MTU, _MIN_MTU, _MAX_MTU, _IPV6_MIN_MTU = 1500, 68, 65535, 1280
+_NAME_MAX, _ALIAS_MAX = 15, 255
+
+
+class FakeSysctl:
+    """`values` may be changed at will. Fault steps: "write" (named by path)."""
+
+    def __init__(self, values: dict[str, str] | None = None, *, faults: Faults | None = None) -> None:
+        self.faults = faults or Faults()
+        self.values = {
+            "net/ipv4/ip_forward": "0",
+            "net/ipv6/conf/all/disable_ipv6": "0",
+            "net/ipv6/conf/all/forwarding": "0",
+            "net/ipv6/conf/default/disable_ipv6": "0",
+            "net/ipv6/conf/default/accept_ra": "1",
+            **(values or {}),
+        }
+
+    def read(self, path: str) -> str | None:
+        if not check_path(path):
+            raise KernelError(errno.EINVAL, f"read sysctl {path}")
+        return self.values.get(path)
+
+    def write(self, path: str, value: str) -> None:
+        operation = f"write sysctl {path}"
+        if not check_path(path):
+            raise KernelError(errno.EINVAL, operation)
+        if refused := self.faults.check("write", path, operation):
+            raise refused
+        if path not in self.values:
+            raise KernelError(errno.ENOENT, operation)
+        if self.values[path].lstrip("-").isdecimal() and not value.lstrip("-").isdecimal():
+            raise KernelError(errno.EINVAL, operation)
+        self.values[path] = value
+
+
+class FakeLinks:
+    """`links` is the state: name -> Link; put foreign links there. `extra_routes`: routes besides those of addresses.
+
+    Fault steps, all named by the link: "create_bridges" (nothing is made), "configure" (made, without alias and down),
+    "set_mtu", "add_address" (made, that part missing), "repair_bridges", "silence", "remove" (the link stays).
+    """
+
+    def __init__(self, sysctl: FakeSysctl | None = None, *, faults: Faults | None = None) -> None:
+        self.faults = faults or Faults()
+        self.sysctl = sysctl or FakeSysctl()
+        self.links: dict[str, Link] = {}
+        self.extra_routes: list[HostRoute] = []
+        self._next = FIRST_INDEX
+
+    def create_bridges(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
+        return [self._create(bridge) for bridge in bridges]
+
+    def repair_bridges(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
+        return [self._repair(bridge) for bridge in bridges]
+
+    def silence(self, names: Sequence[str]) -> list[KernelError | None]:
+        return [self._silence(name) for name in names]
+
+    def remove(self, names: Sequence[str]) -> list[KernelError | None]:
+        return [self._remove(name) for name in names]
+
+    def dump(self) -> list[Link]:
+        return list(self.links.values())
+
+    def find(self, name: str) -> Link | None:
+        return self.links.get(name)
+
+    def routes(self) -> list[HostRoute]:
+        own = [host_route(cidr, link.index) for link in self.links.values() for cidr in link.addresses]
+        return list(dict.fromkeys([*self.extra_routes, *(route for route in own if route)]))
+
+    def add_foreign(self, name: str, kind: str = "veth", addresses: tuple[str, ...] = ()) -> Link:
+        """A link that somebody else made."""
+        return self._put(Link(len(self.links) + 2, name, kind, "", True, _MTU, "02:00:00:00:00:99", 0, addresses))
+
+    def _put(self, link: Link) -> Link:
+        self.links[link.name] = link
+        for key in ("disable_ipv6", "accept_ra"):
+            default = self.sysctl.values.get(f"net/ipv6/conf/default/{key}")
+            if default is not None:
+                self.sysctl.values.setdefault(f"net/ipv6/conf/{link.name}/{key}", default)
+        return link
+
+    def _change(self, name: str, **fields: object) -> None:
+        self.links[name] = msgspec.structs.replace(self.links[name], **fields)
+
+    def _create(self, bridge: Bridge) -> KernelError | None:
+        name = bridge.name
+        operation = f"create bridge {name}"
+        if refused := self._refuse_name(name, operation) or self.faults.check("create_bridges", name, operation):
+            return refused
+        mac = bridge.mac.lower() or f"02:00:{self._next.to_bytes(4, 'big').hex(':')}"
+        self._put(Link(self._next, name, "bridge", "", False, _MTU, mac, 0, ()))
+        self._next += 1
+        steps: list[Callable[[], KernelError | None]] = [lambda: self._configure(bridge, operation)]
+        if bridge.mtu:
+            steps.append(lambda: self._set_mtu(bridge))
+        errors = [error for step in steps if (error := step())]
+        if not bridge.ipv6_off and not errors:
+            errors += self._set_ipv6(bridge)
+        errors += [error for cidr in bridge.addresses if (error := self._add_address(bridge, cidr))]
+        if bridge.ipv6_off and not errors:
+            errors += self._set_ipv6(bridge)
+        return errors[0] if errors else None
+
+    def _refuse_name(self, name: str, operation: str) -> KernelError | None:
+        if len(name.encode()) > _NAME_MAX:
+            return KernelError(errno.ERANGE, operation)
+        if not name or name in (".", "..") or any(c in "/:%\0" or c.isspace() for c in name):
+            return KernelError(errno.EINVAL, operation)
+        return KernelError(errno.EEXIST, operation) if name in self.links else None
+
+    def _configure(self, bridge: Bridge, operation: str) -> KernelError | None:
+        if len(bridge.alias.encode()) > _ALIAS_MAX:
+            return KernelError(errno.ERANGE, operation)
+        if refused := self.faults.check("configure", bridge.name, operation):
+            return refused
+        self._change(bridge.name, alias=bridge.alias, up=True)
+        return None
+
+    def _set_mtu(self, bridge: Bridge) -> KernelError | None:
+        operation = f"set mtu {bridge.mtu} on {bridge.name}"
+        if not _MIN_MTU <= bridge.mtu <= _MAX_MTU:
+            return KernelError(errno.EINVAL, operation)
+        if refused := self.faults.check("set_mtu", bridge.name, operation):
+            return refused
+        self._change(bridge.name, mtu=bridge.mtu)
+        return None
+
+    def _add_address(self, bridge: Bridge, cidr: str) -> KernelError | None:
+        operation = f"add address {cidr} to {bridge.name}"
+        address = ip_interface(cidr)
+        link = self.links[bridge.name]
+        if refused := self.faults.check("add_address", bridge.name, operation):
+            return refused
+        if address.version == 6 and link.mtu < _IPV6_MIN_MTU:
+            return KernelError(errno.EINVAL, operation)
+        if str(address) not in link.addresses:
+            self._change(bridge.name, addresses=(*link.addresses, str(address)))
+        return None
+
+    def _set_ipv6(self, bridge: Bridge) -> list[KernelError]:
+        if self.sysctl.read("net/ipv6/conf/all/disable_ipv6") is None:
+            return []
+        wanted = {"disable_ipv6": "1"} if bridge.ipv6_off else {"disable_ipv6": "0", "accept_ra": "0"}
+        try:
+            for key, value in wanted.items():
+                self.sysctl.write(f"net/ipv6/conf/{bridge.name}/{key}", value)
+        except KernelError as error:
+            return [error]
+        if bridge.ipv6_off:
+            kept = tuple(cidr for cidr in self.links[bridge.name].addresses if ":" not in cidr)
+            self._change(bridge.name, addresses=kept)
+        return []
+
+    def _repair(self, bridge: Bridge) -> KernelError | None:
+        operation = f"repair bridge {bridge.name}"
+        link = self.links.get(bridge.name)
+        if link is None:
+            return KernelError(errno.ENODEV, operation)
+        if link.kind != "bridge":
+            return KernelError(errno.EEXIST, operation, f"a link of kind {link.kind or 'none'} has this name")
+        if bridge.mtu and not _MIN_MTU <= bridge.mtu <= _MAX_MTU:
+            return KernelError(errno.EINVAL, operation)
+        if refused := self.faults.check("repair_bridges", bridge.name, operation):
+            return refused
+        self._change(
+            bridge.name,
+            alias=bridge.alias,
+            up=True,
+            mac=bridge.mac.lower() or link.mac,
+            mtu=bridge.mtu or link.mtu,
+            addresses=tuple(str(ip_interface(cidr)) for cidr in bridge.addresses),
+        )
+        return next(iter(self._set_ipv6(bridge)), None)
+
+    def _silence(self, name: str) -> KernelError | None:
+        operation = f"set link {name} down"
+        if name not in self.links:
+            return KernelError(errno.ERANGE if len(name.encode()) > _NAME_MAX else errno.ENODEV, operation)
+        if refused := self.faults.check("silence", name, operation):
+            return refused
+        # The kernel drops IPv6 addresses of a link that goes down, IPv4 ones stay.
+        self._change(name, up=False, addresses=tuple(c for c in self.links[name].addresses if ":" not in c))
+        return None
+
+    def _remove(self, name: str) -> KernelError | None:
+        if name in self.links:
+            if refused := self.faults.check("remove", name, f"remove link {name}"):
+                return refused
+            del self.links[name]
+            for path in [path for path in self.sysctl.values if path.startswith(f"net/ipv6/conf/{name}/")]:
+                del self.sysctl.values[path]
+        return None
+
+
+class FakeMonitor:
+    """`push` what the kernel would report; its descriptor becomes readable as the real one's does."""
+
+    def __init__(self) -> None:
+        self._reading, self._writing = socket.socketpair()
+        self._reading.setblocking(False)
+        self._waiting: dict[Drift, None] = {}
+
+    def push(self, *drifts: Drift) -> None:
+        if not self._waiting and drifts:
+            self._writing.send(b"!")
+        self._waiting.update(dict.fromkeys(drifts))
+
+    def filenos(self) -> tuple[int, ...]:
+        return (self._reading.fileno(),)
+
+    def read(self) -> list[Drift]:
+        if self._waiting:
+            self._reading.recv(1)
+        found, self._waiting = list(self._waiting), {}
+        return found
+
+    def close(self) -> None:
+        self._reading.close()
+        self._writing.close()

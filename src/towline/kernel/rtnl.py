@@ -1,0 +1,185 @@
+"""Links, addresses and routes over rtnetlink: the `Links` contract on the real kernel.
+
+Crash safety: all that makes one bridge (link, alias, addresses) is in one send, which the kernel carries out whole even
+if this process is killed, so a link of ours without our alias stays behind only when the kernel refused the alias.
+"""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import socket
+from collections.abc import Sequence
+from ipaddress import ip_interface
+from typing import NamedTuple
+
+from towline.kernel import rtnl_codec as codec
+from towline.kernel.contract import HostRoute, Link, Sysctl
+from towline.kernel.netlink import Ack, Message, NetlinkSocket
+from towline.kernel.rtnl_read import LinkReader, as_kernel_error
+from towline.kernel.rtnl_reap import Reaper
+from towline.model.desired import Bridge
+from towline.model.errors import KernelError
+
+NETLINK_ROUTE = 0
+# The kernel hands out indexes from 1 upwards and never gets here; links that we make are the only ones at and above it.
+FIRST_INDEX = 0x4000_0000
+_LAST_INDEX = 0x7FFF_FFFF
+
+
+class _Step(NamedTuple):
+    message: Message
+    operation: str
+
+
+class RtnlLinks:
+    """Works in the network namespace of the thread that makes it, and must be called from threads in that namespace
+    (IPv6 settings are files of the caller's namespace). first_index: where to start choosing; random by default."""
+
+    def __init__(self, sysctl: Sysctl, *, first_index: int | None = None) -> None:
+        self._socket = NetlinkSocket(NETLINK_ROUTE)
+        self._sysctl = sysctl
+        self._ipv6 = sysctl.read("net/ipv6/conf/all/disable_ipv6") is not None
+        families = [socket.AF_INET, socket.AF_INET6] if self._ipv6 else [socket.AF_INET]
+        self._reader = LinkReader(self._socket, families)
+        self._reaper = Reaper(self._socket, self._reader)
+        self._next = first_index or FIRST_INDEX + secrets.randbelow(_LAST_INDEX - FIRST_INDEX)
+
+    @property
+    def portid(self) -> int:
+        """The port id that notifications about our own changes carry, where they carry one."""
+        return self._socket.portid
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def create_bridges(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
+        with as_kernel_error("choose link indexes"):
+            indexes = self._free_indexes(len(bridges))
+        results = self._apply([self._creation(b, i) for b, i in zip(bridges, indexes, strict=True)])
+        return [self._finish(*item) for item in zip(bridges, indexes, results, strict=True)]
+
+    def _finish(self, bridge: Bridge, index: int, error: KernelError | None) -> KernelError | None:
+        if error is None:
+            return self._set_ipv6(bridge)
+        if error.errno != errno.EACCES:
+            return error
+        # The host's default is disable_ipv6=1: the link is there and refused its IPv6 address.
+        return self._set_ipv6(bridge) or self._apply([_addressing(bridge.name, index, bridge.addresses)])[0]
+
+    def repair_bridges(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
+        results: list[KernelError | None] = []
+        for bridge in bridges:
+            link = self._reader.find(bridge.name)
+            error = _unrepairable(bridge, link)
+            if link is not None and error is None:
+                error = self._apply([self._differences(link, bridge)])[0] or self._set_ipv6(bridge)
+            results.append(error)
+        return results
+
+    def silence(self, names: Sequence[str]) -> list[KernelError | None]:
+        return self._apply([[_Step(codec.set_named_link(n, up=False), f"set link {n} down")] for n in names])
+
+    def remove(self, names: Sequence[str]) -> list[KernelError | None]:
+        with as_kernel_error("remove links"):
+            return self._reaper.remove(names)
+
+    def dump(self) -> list[Link]:
+        return self._reader.dump()
+
+    def find(self, name: str) -> Link | None:
+        return self._reader.find(name)
+
+    def routes(self) -> list[HostRoute]:
+        return self._reader.routes()
+
+    def _free_indexes(self, count: int) -> list[int]:
+        """Indexes that no link has: the messages after a refused creation must not reach somebody else's link."""
+        free: list[int] = []
+        while len(free) < count:
+            asked = [self._advance() for _ in range(count - len(free))]
+            for index, ack in zip(asked, self._socket.transact([codec.get_link(index=i) for i in asked]), strict=True):
+                if ack.errno == errno.ENODEV:
+                    free.append(index)
+                elif ack.errno:
+                    raise OSError(ack.errno, ack.text)
+        return free
+
+    def _advance(self) -> int:
+        index = self._next
+        self._next = index + 1 if index < _LAST_INDEX else FIRST_INDEX
+        return index
+
+    def _creation(self, bridge: Bridge, index: int) -> list[_Step]:
+        name = bridge.name
+        create = f"create bridge {name}"
+        attrs = [codec.alias_attr(bridge.alias)]
+        if bridge.ipv6_off and self._ipv6:
+            attrs.append(codec.no_link_local_attr())
+        steps = [
+            _Step(codec.new_bridge(index, name, bridge.mac), create),
+            _Step(codec.set_link(index, *attrs, up=True), create),
+        ]
+        if bridge.mtu:
+            steps.append(_Step(codec.set_link(index, codec.mtu_attr(bridge.mtu)), f"set mtu {bridge.mtu} on {name}"))
+        return steps + _addressing(name, index, bridge.addresses)
+
+    def _differences(self, link: Link, bridge: Bridge) -> list[_Step]:
+        index, name = link.index, bridge.name
+        attrs = []
+        if link.alias != bridge.alias:
+            attrs.append(codec.alias_attr(bridge.alias))
+        if bridge.mac and link.mac != bridge.mac.lower():
+            attrs.append(codec.mac_attr(bridge.mac))
+        if bridge.mtu and link.mtu != bridge.mtu:
+            attrs.append(codec.mtu_attr(bridge.mtu))
+        steps = []
+        if attrs or not link.up:
+            steps.append(_Step(codec.set_link(index, *attrs, up=True), f"repair bridge {name}"))
+        wanted = [str(ip_interface(cidr)) for cidr in bridge.addresses]
+        for cidr in link.addresses:
+            if cidr not in wanted:
+                steps.append(_Step(codec.delete_address(index, cidr), f"delete address {cidr} from {name}"))
+        return steps + _addressing(name, index, [cidr for cidr in wanted if cidr not in link.addresses])
+
+    def _set_ipv6(self, bridge: Bridge) -> KernelError | None:
+        """No IPv6 at all, or IPv6 that believes no router advertisement from a container."""
+        if not self._ipv6:
+            return None
+        wanted = {"disable_ipv6": "1"} if bridge.ipv6_off else {"disable_ipv6": "0", "accept_ra": "0"}
+        try:
+            for key, value in wanted.items():
+                path = f"net/ipv6/conf/{bridge.name}/{key}"
+                if self._sysctl.read(path) != value:
+                    self._sysctl.write(path, value)
+        except KernelError as error:
+            return error
+        return None
+
+    def _apply(self, items: Sequence[Sequence[_Step]]) -> list[KernelError | None]:
+        """All steps of all items in one send; per item its first refusal."""
+        try:
+            acks = iter(self._socket.transact([step.message for item in items for step in item]))
+        except OSError as error:
+            return [KernelError(error.errno or errno.EIO, item[0].operation) if item else None for item in items]
+        return [_first_refusal(item, [next(acks) for _ in item]) for item in items]
+
+
+def _addressing(name: str, index: int, addresses: Sequence[str]) -> list[_Step]:
+    return [_Step(codec.add_address(index, cidr), f"add address {cidr} to {name}") for cidr in addresses]
+
+
+def _first_refusal(item: Sequence[_Step], acks: Sequence[Ack]) -> KernelError | None:
+    for step, ack in zip(item, acks, strict=True):
+        if ack.errno:
+            return KernelError(ack.errno, step.operation, ack.text)
+    return None
+
+
+def _unrepairable(bridge: Bridge, link: Link | None) -> KernelError | None:
+    operation = f"repair bridge {bridge.name}"
+    if link is None:
+        return KernelError(errno.ENODEV, operation)
+    if link.kind != "bridge":
+        return KernelError(errno.EEXIST, operation, f"a link of kind {link.kind or 'none'} has this name")
+    return None
