@@ -83,7 +83,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
     drivers = builtin_drivers()
     ipams = builtin_ipams(config.default_address_pools, daemon_id)
     forwarding = Forwarding(kernel.sysctl, enabled=config.ip_forward)
-    host = HostPrefixes(kernel.links)
+    host = HostPrefixes(kernel.links, view)
     loop = asyncio.get_running_loop()
     reaper = Reaper(parts.reaper_links, quiet=lambda: writer.idle)
     applier = Applier(
@@ -116,12 +116,13 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         writer=writer,
         reaper=reaper,
         reconciler=reconciler,
-        host=host,
         networks=networks,
         events=events,
         counters=counters,
     )
-    watch = DriftWatch(parts.monitor, concerns=controller.concerns, on_route=host.on_route, repair=controller.on_drift)
+    watch = DriftWatch(
+        parts.monitor, concerns=controller.concerns, on_route=host.mark_stale, repair=controller.on_drift
+    )
     return Service(controller, watch, parts)
 
 

@@ -15,10 +15,10 @@ from towline.control.forwarding import Forwarding
 from towline.control.undo import UndoStack
 from towline.control.work import Outcome, Realisation, Work
 from towline.firewall import network_elements
-from towline.kernel.contract import AddElements, DeleteElements, Kernel, NftChange
+from towline.kernel.contract import Kernel
 from towline.model.desired import Bridge
 from towline.model.errors import KernelError, StoreError, TowlineError
-from towline.model.ruleset import Element
+from towline.model.ruleset import AddElements, DeleteElements, Element, NftChange
 from towline.store.contract import Change, Store
 
 log = logging.getLogger(__name__)

@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
-from towline.kernel.contract import Link, TableState
-from towline.model.desired import ALIAS_PREFIX, Bridge, network_alias
+from towline.firewall import admit_changes
+from towline.kernel.contract import Link
+from towline.model.desired import ALIAS_PREFIX, Bridge
 from towline.model.info import Finding
 from towline.model.network import Network
-from towline.model.ruleset import Element, Table
+from towline.model.ruleset import DeleteForeign, Element, ForeignChain, InsertForeign, Table, TableState
 
 
 class MakeBridge(msgspec.Struct, frozen=True):
@@ -50,11 +51,28 @@ class WriteSysctl(msgspec.Struct, frozen=True):
     value: str
 
 
+class ChangeForeign(msgspec.Struct, frozen=True):
+    changes: tuple[InsertForeign | DeleteForeign, ...]
+
+
+Act = (
+    MakeBridge
+    | RepairBridge
+    | Obstructed
+    | RemoveLink
+    | ReplaceTable
+    | AddMembers
+    | DropMembers
+    | WriteSysctl
+    | ChangeForeign
+)
+
+
 class Difference(msgspec.Struct, frozen=True):
     """sweep: the act removes something that the store does not know."""
 
     finding: Finding
-    act: MakeBridge | RepairBridge | Obstructed | RemoveLink | ReplaceTable | AddMembers | DropMembers | WriteSysctl
+    act: Act
     sweep: bool = False
 
 
@@ -124,6 +142,19 @@ def compare_table(table: Table, elements: Sequence[Element], state: TableState |
     return _compare_elements(subject, elements, state)
 
 
+def compare_foreign(chains: Sequence[ForeignChain]) -> list[Difference]:
+    """Does what we admit get past the other software at the forward hook?"""
+    found = []
+    for chain in chains:
+        if changes := admit_changes([chain]):
+            subject = f"chain {chain.table.family} {chain.table.name} {chain.chain}"
+            inserts = any(isinstance(change, InsertForeign) for change in changes)
+            problem = "may drop the traffic of our networks" if inserts else "has our admit rule more than once"
+            repair = "put our admit rule into it" if inserts else "delete the surplus ones"
+            found.append(Difference(Finding(subject, problem, repair), ChangeForeign(changes)))
+    return found
+
+
 def _static_problem(table: Table, state: TableState) -> str | None:
     for chain in table.chains:
         rules = state.chains.get(chain.name)
@@ -164,8 +195,3 @@ def _differs(wanted: Mapping[bytes, bytes], key: bytes, data: bytes) -> bool:
 def _count(elements: Sequence[Element]) -> str:
     names = sorted({e.set for e in elements})
     return f"{len(elements)} element{'s' if len(elements) > 1 else ''} in {', '.join(names)}"
-
-
-def marked(network: Network, link: Link | None) -> bool:
-    """Does the link carry the mark of this network?"""
-    return link is not None and link.alias == network_alias(network.id)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from towline.control.compare import Difference
 from towline.control.drift import DriftWatch, Touched
 from towline.control.events import EventBus
-from towline.control.host import HostPrefixes
 from towline.control.networks import Networks
 from towline.control.reaper import Reaper
 from towline.control.reconcile import Reconciler
@@ -53,7 +52,6 @@ class Controller:
         writer: Writer,
         reaper: Reaper,
         reconciler: Reconciler,
-        host: HostPrefixes,
         networks: Networks,
         events: EventBus,
         counters: Counters,
@@ -69,7 +67,6 @@ class Controller:
         self._writer = writer
         self._reaper = reaper
         self._reconciler = reconciler
-        self._host = host
         self._networks = networks
         self._watch: DriftWatch | None = None
 
@@ -77,7 +74,7 @@ class Controller:
 
     async def start(self, watch: DriftWatch) -> None:
         """Bring store and kernel together. The watch's sockets are open already, so that no change is missed."""
-        restore_addresses(self._store, self._ipams, self._host)
+        restore_addresses(self._store, self._ipams)
         self._writer.start()
         self._reaper.start()
         await self._writer.exclusive(

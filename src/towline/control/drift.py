@@ -30,14 +30,14 @@ class Touched:
 
 
 class DriftWatch:
-    """concerns: is this link one of ours? on_route: a route to this prefix came or went."""
+    """concerns: is this link one of ours? on_route: the host's routes or addresses changed."""
 
     def __init__(
         self,
         monitor: Monitor,
         *,
         concerns: Callable[[str], bool],
-        on_route: Callable[[str], None],
+        on_route: Callable[[], None],
         repair: Repair,
     ) -> None:
         self._monitor = monitor
@@ -83,7 +83,7 @@ class DriftWatch:
             case "links" if drift.name and self._concerns(drift.name):
                 self._touched.links.add(drift.name)
             case "routes":
-                self._on_route(drift.name)
+                self._on_route()
             case _:
                 pass
 

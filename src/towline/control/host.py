@@ -3,52 +3,36 @@
 from __future__ import annotations
 
 import ipaddress
-from collections import deque
 from pathlib import Path
 
 from towline.ipam.prefixes import PrefixSet
 from towline.kernel.contract import Links
-from towline.model.network import Network
+from towline.model.view import View
 
 RESOLV_CONF = Path("/etc/resolv.conf")
-FORMER = 256  # subnets given up lately, whose routes may still be announced as gone
 
 
 class HostPrefixes:
     """`current` is what planners read; `refresh` re-reads the kernel and runs in the writer thread.
 
-    stale: a route changed that is not one of ours, so the next automatic pool must be preceded by a refresh.
+    stale: the host's routes or addresses changed, so the next automatic pool must be preceded by a refresh.
     """
 
-    def __init__(self, links: Links, resolv_conf: Path = RESOLV_CONF) -> None:
+    def __init__(self, links: Links, view: View, resolv_conf: Path = RESOLV_CONF) -> None:
         self._links = links
+        self._view = view
         self._resolv_conf = resolv_conf
-        self._own: set[str] = set()
-        self._former: deque[str] = deque(maxlen=FORMER)
         self.current = PrefixSet()
         self.stale = True
 
-    def claim(self, network: Network) -> None:
-        """Its subnets are ours from now on: the pools account for them, and news of their routes means nothing."""
-        self._own.update(pool.subnet for pool in network.pools)
-
-    def disclaim(self, network: Network) -> None:
-        """The news that its routes went may come after this."""
-        for pool in network.pools:
-            self._own.discard(pool.subnet)
-            self._former.append(pool.subnet)
-
-    def on_route(self, prefix: str) -> None:
-        """A route to this prefix came or went."""
-        if prefix not in self._own and prefix not in self._former:
-            self.stale = True
+    def mark_stale(self) -> None:
+        self.stale = True
 
     def refresh(self) -> None:
+        """Subnets of our own networks are left out: the pools account for them."""
         self.stale = False
-        fresh = PrefixSet()
-        for route in self._links.routes():
-            if route.prefix not in self._own:
-                fresh.add(route.prefix)
+        own = {pool.subnet for network in list(self._view.networks()) for pool in network.pools}
+        fresh = PrefixSet(route.prefix for route in self._links.routes() if route.prefix not in own)
         for server in _name_servers(self._resolv_conf):
             fresh.add(server)
         self.current = fresh

@@ -98,8 +98,6 @@ class Networks:
         return Created(network_id)
 
     def _creation(self, network: Network, quietly: bool) -> Work:
-        self._host.claim(network)
-
         def settle() -> None:
             self._store.note([Put(replace(network, phase="ready"))])
             self._counters.created += 1
@@ -193,7 +191,6 @@ class Networks:
         return [outcome for outcome in outcomes if isinstance(outcome, Network)]
 
     def _release(self, network: Network) -> None:
-        self._host.disclaim(network)
         if network.pools:
             release_network(self._ipams.get(network.ipam_driver), network, ())
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from towline.control.apply import elements_of
 from towline.control.compare import (
     AddMembers,
+    ChangeForeign,
     Difference,
     DropMembers,
     MakeBridge,
@@ -21,6 +22,7 @@ from towline.control.compare import (
     ReplaceTable,
     WriteSysctl,
     compare_bridge,
+    compare_foreign,
     compare_links,
     compare_table,
 )
@@ -28,10 +30,11 @@ from towline.control.forwarding import Forwarding
 from towline.control.work import Realisation
 from towline.drivers.registry import Drivers
 from towline.firewall import base
-from towline.kernel.contract import AddElements, AddTable, DeleteElements, Kernel, NftChange
+from towline.kernel.contract import Kernel
 from towline.model.desired import Bridge
 from towline.model.errors import KernelError, TowlineError
 from towline.model.network import Network
+from towline.model.ruleset import AddElements, AddTable, DeleteElements, NftChange
 from towline.model.view import View
 
 log = logging.getLogger(__name__)
@@ -111,6 +114,8 @@ class Reconciler:
                 self._commit(AddTable(table), *([AddElements(elements)] if elements else []))
             case AddMembers(elements):
                 self._commit(AddElements(elements))
+            case ChangeForeign(changes):
+                self._commit(*changes)
             case DropMembers(elements):
                 self._commit(DeleteElements(elements))
             case Obstructed(network):
@@ -128,7 +133,7 @@ class Reconciler:
         for table in base():
             members = [e for e in elements if e.table == table.id]
             found += compare_table(table, members, self._kernel.nft.read(table.id))
-        return found
+        return found + compare_foreign(self._kernel.nft.foreign_forward_chains())
 
     def _realisations(self) -> list[Realisation]:
         return [Realisation(n, self._drivers.desired(n)) for n in list(self._view.networks())]

@@ -10,14 +10,13 @@ import logging
 
 from msgspec.structs import replace
 
-from towline.control.host import HostPrefixes
 from towline.control.networks import Networks
 from towline.control.predefined import DOCKER_BRIDGE, OWN_BRIDGE, default_bridge, single
 from towline.control.reconcile import Reconciler
 from towline.control.writer import Writer
 from towline.ipam.networks import release_network
-from towline.ipam.restore import restore_network
 from towline.ipam.registry import IpamDrivers
+from towline.ipam.restore import restore_network
 from towline.kernel.contract import Links
 from towline.model.config import Config
 from towline.model.desired import ALIAS_PREFIX
@@ -29,11 +28,10 @@ from towline.store.contract import Delete, Put, Store
 log = logging.getLogger(__name__)
 
 
-def restore_addresses(store: Store, ipams: IpamDrivers, host: HostPrefixes) -> None:
+def restore_addresses(store: Store, ipams: IpamDrivers) -> None:
     """Take every pool and address of the stored networks, so that nothing is given out twice."""
     view = store.view()
     for network in view.networks():
-        host.claim(network)
         if network.pools:
             try:
                 restore_network(ipams.get(network.ipam_driver), network, view.endpoints_of(network.id))

@@ -1,0 +1,44 @@
+"""The real kernel of the network namespace that the calling thread is in."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from towline.kernel.monitor import NetlinkMonitor
+from towline.kernel.nft import NfNetlinkNft
+from towline.kernel.rtnl import RtnlLinks
+from towline.kernel.sysctl import ProcSysctl
+
+
+class RealKernel:
+    """Implements `contract.Kernel`."""
+
+    def __init__(self) -> None:
+        self.sysctl = ProcSysctl()
+        self.links = RtnlLinks(self.sysctl)
+        self.nft = NfNetlinkNft()
+
+    def close(self) -> None:
+        self.links.close()
+        self.nft.close()
+
+
+class Opened(NamedTuple):
+    """reaper_links: a second client, for the thread that unlinks. The monitor is open: nothing after this is missed."""
+
+    kernel: RealKernel
+    reaper_links: RtnlLinks
+    monitor: NetlinkMonitor
+
+    def close(self) -> None:
+        self.kernel.close()
+        self.reaper_links.close()
+        self.monitor.close()
+
+
+def open_kernel() -> Opened:
+    """Sockets are opened here, in the caller's namespace, and stay in it. OSError if the kernel lacks what we need."""
+    kernel = RealKernel()
+    reaper_links = RtnlLinks(kernel.sysctl)
+    monitor = NetlinkMonitor(links_port=kernel.links.portid, nft_port=kernel.nft.portid)
+    return Opened(kernel, reaper_links, monitor)
