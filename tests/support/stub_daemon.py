@@ -46,7 +46,7 @@ class StubService:
             file.write(f"{word}\n")
 
 
-def make_app(engine: Any) -> web.Application:
+def make_runner(engine: Any) -> web.BaseRunner:
     gate = asyncio.Event()
 
     async def ping(_: web.Request) -> web.Response:
@@ -68,8 +68,8 @@ def make_app(engine: Any) -> web.Application:
     app.router.add_get("/config", config)
     app.router.add_get("/slow", slow)
     app.router.add_post("/go", go)
-    return app
+    return web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:], build=StubService, make_app=make_app))
+    sys.exit(run(sys.argv[1:], build=StubService, make_runner=make_runner))

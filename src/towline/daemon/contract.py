@@ -33,4 +33,4 @@ class Service(Protocol):
 
 
 Build = Callable[[Config], Service]
-MakeApp = Callable[[Engine], "web.Application"]
+MakeRunner = Callable[[Engine], "web.BaseRunner"]

@@ -1,8 +1,9 @@
-"""Attaches HTTP applications to the daemon's listeners, and detaches them without dropping requests."""
+"""Attaches an HTTP server to the daemon's listeners, and detaches it without dropping requests."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from ssl import SSLContext
 
 from aiohttp import web
@@ -10,19 +11,17 @@ from aiohttp import web
 from towline.daemon.listeners import BACKLOG, Listener
 
 
-class Front:
-    """One aiohttp application on many sockets. grace: seconds that running requests get when it stops."""
-
-    def __init__(self, app: web.Application, *, grace: float) -> None:
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=grace, handler_cancellation=False)
-
-    async def serve(self, listeners: Sequence[Listener], tls: SSLContext | None) -> None:
-        await self._runner.setup()
+@asynccontextmanager
+async def answering(
+    runner: web.BaseRunner, listeners: Sequence[Listener], tls: SSLContext | None
+) -> AsyncIterator[None]:
+    """Serve on all listeners. In the end nothing more is accepted, running requests get the runner's time-out to end,
+    and what is left then (streams) is cut."""
+    await runner.setup()
+    try:
         for listener in listeners:
             context = tls if listener.encrypted else None
-            await web.SockSite(self._runner, listener.socket, ssl_context=context, backlog=BACKLOG).start()
-
-    async def stop(self) -> None:
-        """Accept nothing more, let running requests end, then cut what is left (the application ends its streams
-        in its on_shutdown)."""
-        await self._runner.cleanup()
+            await web.SockSite(runner, listener.socket, ssl_context=context, backlog=BACKLOG).start()
+        yield
+    finally:
+        await runner.cleanup()

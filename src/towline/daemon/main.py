@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from towline.control.contract import Engine
-    from towline.daemon.contract import Build, MakeApp, Service
+    from towline.daemon.contract import Build, MakeRunner, Service
     from towline.model.config import Config
 
 EXIT_FAILURE, EXIT_CONFIG = 1, 2
@@ -32,21 +32,21 @@ def main() -> int:
     return run(sys.argv[1:])
 
 
-def run(argv: list[str], *, build: Build | None = None, make_app: MakeApp | None = None) -> int:
-    """build and make_app: the product's own unless given (tests give stubs)."""
+def run(argv: list[str], *, build: Build | None = None, make_runner: MakeRunner | None = None) -> int:
+    """build and make_runner: the product's own unless given (tests give stubs)."""
     gc.disable()  # nothing to collect while modules load; on again when the daemon is ready
     try:
         loaded = load(argv)
     except ConfigError as error:
         return _complain(error)
     if loaded.action == "run":
-        return _run(loaded, build, make_app)
+        return _run(loaded, build, make_runner)
     texts = {"help": help_text(), "version": f"towlined {towline.__version__}\n", "validate": "configuration OK\n"}
     sys.stdout.write(texts[loaded.action])
     return 0
 
 
-def _run(loaded: Loaded, build: Build | None, make_app: MakeApp | None) -> int:
+def _run(loaded: Loaded, build: Build | None, make_runner: MakeRunner | None) -> int:
     import asyncio
     import faulthandler
 
@@ -62,7 +62,7 @@ def _run(loaded: Loaded, build: Build | None, make_app: MakeApp | None) -> int:
     os.umask(0o077)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(loaded, build or _build, make_app or _make_app))
+            runner.run(serve(loaded, build or _build, make_runner or _make_runner))
     except ConfigError as error:
         return _complain(error)
     except TowlineError as error:
@@ -102,7 +102,7 @@ def _build(config: Config) -> Service:
     return build(config)
 
 
-def _make_app(engine: Engine) -> web.Application:
-    from towline.api.server import make_app
+def _make_runner(engine: Engine) -> web.BaseRunner:
+    from towline.api.server import make_runner
 
-    return make_app(engine)
+    return make_runner(engine)

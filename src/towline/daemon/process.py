@@ -10,12 +10,10 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
-from ssl import SSLContext
 
 import towline
-from towline.control.contract import Engine
-from towline.daemon.contract import Build, MakeApp, Service
-from towline.daemon.front import Front
+from towline.daemon.contract import Build, MakeRunner, Service
+from towline.daemon.front import answering
 from towline.daemon.listeners import Listener, open_listeners
 from towline.daemon.load import Loaded, reload
 from towline.daemon.locks import lock_data_root, lock_netns, lock_pidfile, make_directories
@@ -25,11 +23,10 @@ from towline.daemon.tls import server_context
 from towline.model.config import Config
 from towline.model.errors import ConfigError
 
-GRACE_SECONDS = 10.0
 log = logging.getLogger(__name__)
 
 
-async def serve(loaded: Loaded, build: Build, make_app: MakeApp) -> None:
+async def serve(loaded: Loaded, build: Build, make_runner: MakeRunner) -> None:
     """Run until SIGTERM or SIGINT. Raises TowlineError if it cannot start; whatever was taken is given back."""
     began = time.monotonic()
     config = loaded.config
@@ -37,7 +34,7 @@ async def serve(loaded: Loaded, build: Build, make_app: MakeApp) -> None:
     stopping = _stop_signals()
     with _ownership(config), _listening(config) as listeners:
         tls = server_context(config)
-        async with _running(build(config)) as service, _answering(service.engine, make_app, listeners, tls):
+        async with _running(build(config)) as service, answering(make_runner(service.engine), listeners, tls):
             _settle_memory()
             _on_reload(loaded, service, notifier)
             for listener in listeners:
@@ -80,18 +77,6 @@ async def _running(service: Service) -> AsyncIterator[Service]:
         yield service
     finally:
         await service.stop()
-
-
-@contextlib.asynccontextmanager
-async def _answering(
-    engine: Engine, make_app: MakeApp, listeners: list[Listener], tls: SSLContext | None
-) -> AsyncIterator[None]:
-    front = Front(make_app(engine), grace=GRACE_SECONDS)
-    try:
-        await front.serve(listeners, tls)
-        yield
-    finally:
-        await front.stop()
 
 
 def _stop_signals() -> asyncio.Event:
