@@ -1,1 +1,10 @@
-"""Isolation, masquerade, gateway modes, ports, anti-spoofing, rendered as rules and set elements (pure)."""
+"""The firewall, pure: static tables (`base`), and set elements for networks, endpoints and published ports."""
+
+from towline.firewall.base import base as base
+from towline.firewall.elements import PublishedPort as PublishedPort
+from towline.firewall.elements import endpoint_elements as endpoint_elements
+from towline.firewall.elements import network_elements as network_elements
+from towline.firewall.elements import published_elements as published_elements
+from towline.firewall.foreign import admit_changes as admit_changes
+from towline.firewall.foreign import admit_rule as admit_rule
+from towline.firewall.foreign import withdraw_changes as withdraw_changes

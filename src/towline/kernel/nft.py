@@ -94,9 +94,18 @@ class NfNetlinkNft:
                     yield codec.delete_rule(change.table, change.chain, change.handle)
 
     def _replace(self, table: Table, set_id: int, *, fresh: bool) -> Iterator[Step]:
-        chains = [] if fresh else [info for info in self._chains(table.id.family) if info.table == table.id]
-        sets = [] if fresh else self._sets(table.id)
-        return replace.add_table(table, chains, sets, set_id)
+        sets = None if fresh else self._sets_if_table(table.id)
+        if sets is None:
+            return replace.add_table(table, [], [], set_id)
+        return replace.add_table(table, self._chains_of(table.id), sets, set_id)
+
+    def _sets_if_table(self, table: TableId) -> list[SetInfo] | None:
+        try:
+            return self._sets(table)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise _refused(error, f"read table {table.family} {table.name}") from error
 
     def _send(self, generation: int | None, steps: list[Step]) -> bool:
         """False if the ruleset is no longer of that generation."""
@@ -118,11 +127,14 @@ class NfNetlinkNft:
 
     def _read(self, table: TableId) -> TableState:
         self._socket.get(codec.request(codec.GETTABLE, table))
-        names: dict[str, list[str]] = {info.name: [] for info in self._chains(table.family) if info.table == table}
+        chains = [info.name for info in self._chains_of(table) if info.comment.startswith(codec.OURS)]
+        names: dict[str, list[str]] = {name: [] for name in chains}
         for body in self._dump(codec.request(codec.GETRULE, table)):
             rule = decode.rule(body)
-            names.setdefault(rule.chain, []).append(rule.comment)
-        sets = {info.name: self._elements(table, info.name) for info in self._sets(table)}
+            if rule.chain in names:
+                names[rule.chain].append(rule.comment)
+        ours = [info.name for info in self._sets(table) if info.comment.startswith(codec.OURS)]
+        sets = {name: self._elements(table, name) for name in ours}
         return TableState(table, {chain: tuple(rules) for chain, rules in names.items()}, sets)
 
     def _elements(self, table: TableId, name: str) -> dict[bytes, bytes]:
@@ -134,6 +146,9 @@ class NfNetlinkNft:
     def _sets(self, table: TableId) -> list[SetInfo]:
         infos = [decode.set_info(body) for body in self._dump(codec.request(codec.GETSET, table))]
         return [info for info in infos if not info.anonymous]
+
+    def _chains_of(self, table: TableId) -> list[ChainInfo]:
+        return [info for info in self._chains(table.family) if info.table == table]
 
     def _chains(self, family: Family | None) -> list[ChainInfo]:
         infos = [decode.chain(body) for body in self._dump(Message(codec.GETCHAIN, 0, codec.header(family)))]

@@ -17,7 +17,8 @@ from towline.model.ruleset import Chain, Element, Family, Rule, Set, TableId
 
 FAMILIES: dict[Family, int] = {"inet": 1, "ip": 2, "arp": 3, "netdev": 5, "bridge": 7, "ip6": 10}
 OURS = "towline"
-"""Begins the comment of every chain and set that is ours; others in our tables belong to the operator."""
+"""Begins the comment of every chain and set that we make; others in our tables are the operator's."""
+_OPERATORS = "towline: yours, never changed"
 
 _SUBSYSTEM = 10
 (NEWTABLE, GETTABLE, DELTABLE, NEWCHAIN, GETCHAIN, DELCHAIN, NEWRULE, GETRULE, DELRULE, NEWSET, GETSET, DELSET) = (
@@ -70,8 +71,7 @@ def add_chain(table: TableId, chain: Chain) -> Step:
     if chain.hook is not None:
         hook = nest(4, number(1, chain.hook.hook), number(2, chain.hook.priority))
         body += hook + number(5, _POLICIES[chain.hook.policy]) + text(7, chain.hook.type)
-    if chain.ours:
-        body += attr(12, text_userdata(_CHAIN_COMMENT, OURS))
+    body += attr(12, text_userdata(_CHAIN_COMMENT, OURS if chain.ours else _OPERATORS))
     return Step(Message(NEWCHAIN, NLM_F_CREATE, body), f"add chain {_path(table, chain.name)}")
 
 

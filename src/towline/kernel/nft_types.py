@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 _U32 = struct.Struct("=I")
 _BYTEORDER_MIXED, _BYTEORDER_HOST, _BYTEORDER_BIG = 0, 1, 2
-_UDATA_KEY_BYTEORDER, _UDATA_DATA_BYTEORDER, _UDATA_MERGE, _UDATA_COMMENT = 0, 1, 2, 7
+_UDATA_KEY_BYTEORDER, _UDATA_DATA_BYTEORDER, _UDATA_MERGE, _UDATA_KEY_TYPEOF, _UDATA_COMMENT = 0, 1, 2, 3, 7
+_EXPR_PAYLOAD, _EXPR_META, _EXPR_CONCAT = 7, 9, 13
+_META_IIFNAME, _TRANSPORT_HEADER = 6, 3
 
 
 class DataType(NamedTuple):
@@ -31,7 +33,10 @@ DATA_TYPES = {
     "inet_service": DataType(13, 2, _BYTEORDER_BIG),
     "mark": DataType(19, 4, _BYTEORDER_HOST),
     "ifname": DataType(41, 16, _BYTEORDER_HOST),
+    "@th,64,64": DataType(4, 8, _BYTEORDER_BIG),
+    "@th,128,64": DataType(4, 8, _BYTEORDER_BIG),
 }
+"""The last two are raw packet bits (transport header, offset, length), as `nft` writes them where it has no name."""
 
 
 class Layout(NamedTuple):
@@ -63,6 +68,8 @@ def set_userdata(key_types: tuple[str, ...], data_types: tuple[str, ...], commen
     if data_types:
         entries.append(_number(_UDATA_DATA_BYTEORDER, layout(data_types).byteorder))
     entries.append(_number(_UDATA_MERGE, 0))
+    if any(name.startswith("@") for name in key_types):
+        entries.append(_typeof(key_types))
     if comment:
         entries.append(text_userdata(_UDATA_COMMENT, comment))
     return b"".join(entries)
@@ -73,6 +80,26 @@ def text_userdata(kind: int, text: str) -> bytes:
     data = text.encode() + b"\0"
     if len(data) > 129:
         raise ValueError(f"nftables comment longer than 128 bytes: {text}")
+    return bytes((kind, len(data))) + data
+
+
+def _typeof(key_types: tuple[str, ...]) -> bytes:
+    """Raw bits have no data type that `nft` could print and read back: such a key is described by expressions."""
+    parts = [_entry(i, _expression(name)) for i, name in enumerate(key_types)]
+    return _entry(_UDATA_KEY_TYPEOF, _number(0, _EXPR_CONCAT) + _entry(1, b"".join(parts)))
+
+
+def _expression(name: str) -> bytes:
+    if name == "ifname":
+        return _number(0, _EXPR_META) + _entry(1, _number(0, _META_IIFNAME))
+    if not name.startswith("@th,"):
+        raise ValueError(f"{name} cannot stand beside raw packet bits in a key")
+    offset, length = map(int, name.removeprefix("@th,").split(","))
+    fields = (0, 2, _TRANSPORT_HEADER, offset, length)
+    return _number(0, _EXPR_PAYLOAD) + _entry(1, b"".join([_number(i, value) for i, value in enumerate(fields)]))
+
+
+def _entry(kind: int, data: bytes) -> bytes:
     return bytes((kind, len(data))) + data
 
 

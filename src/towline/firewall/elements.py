@@ -1,0 +1,102 @@
+"""From intent to set elements: one network, one endpoint's port, one published port. A few elements each, no rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from towline.firewall import keys
+from towline.firewall.names import BRIDGE, INET
+from towline.model.desired import FamilyRules, NetworkRules
+from towline.model.ruleset import Element
+
+_ANY = ("", "0.0.0.0", "::")
+
+
+class PublishedPort(msgspec.Struct, frozen=True):
+    """A container's port, and where on this host it is reached.
+
+    host_ip: "" or the unspecified address for all addresses of the family of `address`. protocol: tcp, udp or sctp.
+    """
+
+    host_ip: str
+    host_port: int
+    protocol: str
+    address: str
+    port: int
+
+
+def network_elements(rules: NetworkRules) -> tuple[Element, ...]:
+    """Everything that the firewall must know of one network."""
+    bridge = keys.ifname(rules.bridge)
+    elements = [Element(INET, "bridges", bridge), Element(INET, "self", bridge + bridge)]
+    if rules.icc:
+        elements.append(Element(INET, "icc", bridge + bridge))
+    for suffix, family in (("4", rules.ipv4), ("6", rules.ipv6)):
+        if family is None:
+            elements.append(Element(INET, f"off{suffix}", bridge))
+        elements += _family(bridge, suffix, family, internal=rules.internal)
+    elements += [Element(INET, "trusted", keys.ifname(name) + bridge) for name in dict.fromkeys(rules.trusted)]
+    return tuple(elements)
+
+
+def _family(bridge: bytes, suffix: str, family: FamilyRules | None, *, internal: bool) -> Iterator[Element]:
+    """A family that is off, and the gateway mode `isolated`, is an internal one."""
+    if internal or family is None or family.mode == "isolated":
+        yield Element(INET, f"internal{suffix}", bridge)
+        return
+    if family.mode == "routed":
+        yield Element(INET, f"routed{suffix}", bridge)
+        return
+    if family.mode == "nat-unprotected":
+        yield Element(INET, f"open{suffix}", bridge)
+    if family.masquerade and family.snat:
+        yield Element(INET, f"snat{suffix}", bridge, keys.address(family.snat))
+    elif family.masquerade:
+        yield Element(INET, f"masq{suffix}", bridge)
+
+
+def endpoint_elements(rules: NetworkRules, port: str, mac: str, addresses: Sequence[str]) -> tuple[Element, ...]:
+    """One bridge port: it may send from its MAC, its addresses and its own link-local address, and with icc=false to
+    nobody but the gateway.
+
+    port: the bridge port's interface name on the host. addresses: bare or CIDR, both families.
+    """
+    interface = keys.ifname(port)
+    mac_key = keys.concat(interface, keys.ether(mac))
+    elements = [Element(BRIDGE, "guarded", interface), Element(BRIDGE, "port_mac", mac_key)]
+    if not rules.icc:
+        elements.append(Element(BRIDGE, "noicc", interface))
+    own = [text.split("/")[0] for text in addresses]
+    if rules.ipv6 is not None:
+        own.append(keys.link_local(mac))
+    for packed in dict.fromkeys(map(keys.address, own)):
+        names = ("port_ip4",) if len(packed) == 4 else ("port_ip6", "port_nd6")
+        elements += [Element(BRIDGE, name, interface + packed) for name in names]
+    return tuple(elements)
+
+
+def published_elements(rules: NetworkRules, published: PublishedPort) -> tuple[Element, ...]:
+    """One published port of a container on this network; () where the gateway mode publishes nothing."""
+    address = keys.address(published.address)
+    suffix, family = ("4", rules.ipv4) if len(address) == 4 else ("6", rules.ipv6)
+    if family is None or rules.internal or family.mode == "isolated":
+        return ()
+    elements = [] if family.mode == "routed" else [_dnat(suffix, address, published)]
+    if family.mode == "routed" or rules.trusted:
+        elements.append(_allow(suffix, rules.bridge, address, published))
+    return tuple(elements)
+
+
+def _dnat(suffix: str, address: bytes, published: PublishedPort) -> Element:
+    target = keys.concat(address, keys.port(published.port))
+    service = keys.concat(keys.protocol(published.protocol), keys.port(published.host_port))
+    if published.host_ip in _ANY:
+        return Element(INET, f"dnat{suffix}_any", service, target)
+    return Element(INET, f"dnat{suffix}", keys.address(published.host_ip) + service, target)
+
+
+def _allow(suffix: str, bridge: str, address: bytes, published: PublishedPort) -> Element:
+    parts = (keys.ifname(bridge), keys.protocol(published.protocol), address, keys.port(published.port))
+    return Element(INET, f"allow{suffix}", keys.concat(*parts))

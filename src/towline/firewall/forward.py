@@ -1,0 +1,125 @@
+"""What may be forwarded between networks, the host's interfaces and the world; what internal networks may reach here.
+
+A packet that is admitted gets our mark bit, so that a foreign chain at the same hook can recognise it (`foreign`).
+"""
+
+from __future__ import annotations
+
+from towline.firewall.builders import (
+    ACCEPT,
+    CT_STATE,
+    CT_STATUS,
+    DNAT,
+    DROP,
+    ESTABLISHED_OR_RELATED,
+    FIB_DADDR_TYPE_HERE,
+    IIFNAME,
+    IP_FAMILIES,
+    L4PROTO,
+    MARK,
+    OIFNAME,
+    TH_DPORT,
+    UNICAST,
+    IpFamily,
+    any_bit,
+    equal,
+    goto,
+    host32,
+    jump,
+    load,
+    member,
+)
+from towline.firewall.names import ADMITTED, FILTER
+from towline.model.ruleset import Bitwise, Chain, Hook, Meta, Rule
+
+_INPUT, _FORWARD = 1, 2
+
+
+def chains() -> tuple[Chain, ...]:
+    return (_forward(), _inbound(), _direct(), _outbound(), _admit(), _input())
+
+
+def _forward() -> Chain:
+    return Chain(
+        "forward",
+        Hook("filter", _FORWARD, FILTER),
+        (
+            Rule("the operator's rules", (jump("user"),)),
+            Rule("to a network", (*member("bridges", OIFNAME), goto("inbound"))),
+            Rule("from a network", (*member("bridges", IIFNAME), goto("outbound"))),
+        ),
+    )
+
+
+def _inbound() -> Chain:
+    admit = goto("admit")
+    return Chain(
+        "inbound",
+        rules=(
+            Rule("established", (*any_bit(CT_STATE, ESTABLISHED_OR_RELATED), admit)),
+            Rule("between endpoints", (*member("icc", IIFNAME, OIFNAME), admit)),
+            Rule("between endpoints, refused", (*member("self", IIFNAME, OIFNAME), *DROP)),
+            *(rule for family in IP_FAMILIES for rule in _internal(family)),
+            Rule("published", (*any_bit(CT_STATUS, DNAT), admit)),
+            *(rule for family in IP_FAMILIES for rule in _modes(family)),
+            Rule("trusted interface", (*member("trusted", IIFNAME, OIFNAME), jump("direct"))),
+            Rule("not published", DROP),
+        ),
+    )
+
+
+def _internal(family: IpFamily) -> tuple[Rule, ...]:
+    name = f"internal{family.suffix}"
+    return (
+        Rule("out of an internal network", (*family.match, *member(name, IIFNAME), *DROP)),
+        Rule("into an internal network", (*family.match, *member(name, OIFNAME), *DROP)),
+    )
+
+
+def _modes(family: IpFamily) -> tuple[Rule, ...]:
+    routed = (*family.match, *member(f"routed{family.suffix}", OIFNAME))
+    return (
+        Rule("unprotected", (*family.match, *member(f"open{family.suffix}", OIFNAME), goto("admit"))),
+        Rule("routed, ICMP", (*routed, *equal(L4PROTO, bytes((family.icmp,))), goto("admit"))),
+        Rule("routed", (*routed, jump("direct"))),
+    )
+
+
+def _direct() -> Chain:
+    """Published ports, addressed at the container itself."""
+    rules = [
+        Rule(
+            "published container port",
+            (*f.match, *member(f"allow{f.suffix}", OIFNAME, L4PROTO, f.daddr, TH_DPORT), goto("admit")),
+        )
+        for f in IP_FAMILIES
+    ]
+    return Chain("direct", rules=tuple(rules))
+
+
+def _outbound() -> Chain:
+    internal = [_internal(family)[0] for family in IP_FAMILIES]
+    return Chain("outbound", rules=(*internal, Rule("to the world", (goto("admit"),))))
+
+
+def _admit() -> Chain:
+    keep = host32(0xFFFFFFFF ^ ADMITTED)
+    mark = (*load(MARK), Bitwise(keep, host32(ADMITTED)), Meta(3, write=True), ACCEPT)
+    return Chain("admit", rules=(Rule("admitted", mark),))
+
+
+def _input() -> Chain:
+    rules = [rule for family in IP_FAMILIES for rule in _to_this_host(family)]
+    return Chain("input", Hook("filter", _INPUT, FILTER), tuple(rules))
+
+
+def _to_this_host(family: IpFamily) -> tuple[Rule, ...]:
+    """Linux answers on every interface for all its addresses; an internal network reaches only those of its bridge."""
+    elsewhere = equal(FIB_DADDR_TYPE_HERE, host32(UNICAST))
+    return (
+        Rule("address family is off", (*family.match, *member(f"off{family.suffix}", IIFNAME), *DROP)),
+        Rule(
+            "from an internal network to another address of this host",
+            (*family.match, *member(f"internal{family.suffix}", IIFNAME), *elsewhere, *DROP),
+        ),
+    )

@@ -1,0 +1,109 @@
+"""Address translation: published ports in, masquerade or a fixed source address out; and the loopback's protection."""
+
+from __future__ import annotations
+
+from towline.firewall.builders import (
+    CT_STATUS,
+    DNAT,
+    DROP,
+    FIB_DADDR_TYPE,
+    IIFNAME,
+    IP6_DADDR,
+    IP6_SADDR,
+    IP_DADDR_NET8,
+    IP_FAMILIES,
+    IP_SADDR_NET8,
+    IPV4,
+    IPV6,
+    L4PROTO,
+    LOCAL,
+    OIFNAME,
+    TH_DPORT,
+    IpFamily,
+    any_bit,
+    equal,
+    host32,
+    jump,
+    mapped,
+    member,
+    not_member,
+    unequal,
+)
+from towline.firewall.keys import address, ifname
+from towline.firewall.names import DSTNAT, RAW, SRCNAT
+from towline.model.ruleset import Chain, Hook, Masquerade, Nat, Rule
+
+_PREROUTING, _OUTPUT, _POSTROUTING = 0, 3, 4
+_SNAT, _DNAT = 0, 1
+_LOOPBACK_NET = bytes((127,))
+
+
+def chains() -> tuple[Chain, ...]:
+    return (_raw(), _prerouting(), _output(), _published(), _postrouting())
+
+
+def _raw() -> Chain:
+    """Before DNAT, which would turn a forged packet for 127.0.0.1 into one for a port published there."""
+    wire = unequal(IIFNAME, ifname("lo"))
+    loopback6 = address("::1")
+    return Chain(
+        "raw",
+        Hook("filter", _PREROUTING, RAW),
+        (
+            Rule("loopback from the wire", (*wire, *IPV4.match, *equal(IP_DADDR_NET8, _LOOPBACK_NET), *DROP)),
+            Rule("loopback from the wire", (*wire, *IPV4.match, *equal(IP_SADDR_NET8, _LOOPBACK_NET), *DROP)),
+            Rule("loopback from the wire", (*wire, *IPV6.match, *equal(IP6_DADDR, loopback6), *DROP)),
+            Rule("loopback from the wire", (*wire, *IPV6.match, *equal(IP6_SADDR, loopback6), *DROP)),
+        ),
+    )
+
+
+def _prerouting() -> Chain:
+    return Chain("prerouting", Hook("nat", _PREROUTING, DSTNAT), (_to_this_host(),))
+
+
+def _output() -> Chain:
+    return Chain("output", Hook("nat", _OUTPUT, DSTNAT), (_to_this_host(),))
+
+
+def _to_this_host() -> Rule:
+    return Rule("to this host", (*equal(FIB_DADDR_TYPE, host32(LOCAL)), jump("published")))
+
+
+def _published() -> Chain:
+    return Chain("published", rules=tuple(rule for family in IP_FAMILIES for rule in _dnat(family)))
+
+
+def _dnat(family: IpFamily) -> tuple[Rule, ...]:
+    target = Nat(_DNAT, family.number, addr=8, port=8 + family.address_length // 4)
+    one = mapped(f"dnat{family.suffix}", family.daddr, L4PROTO, TH_DPORT)
+    every = mapped(f"dnat{family.suffix}_any", L4PROTO, TH_DPORT)
+    return (
+        Rule("published on one address", (*family.match, *one, target)),
+        Rule("published on all addresses", (*family.match, *every, target)),
+    )
+
+
+def _postrouting() -> Chain:
+    dnat = any_bit(CT_STATUS, DNAT)
+    return Chain(
+        "postrouting",
+        Hook("nat", _POSTROUTING, SRCNAT),
+        (
+            Rule("hairpin", (*member("self", IIFNAME, OIFNAME), *dnat, Masquerade())),
+            Rule(
+                "published, from the loopback",
+                (*IPV4.match, *member("bridges", OIFNAME), *equal(IP_SADDR_NET8, _LOOPBACK_NET), *dnat, Masquerade()),
+            ),
+            *(rule for family in IP_FAMILIES for rule in _source(family)),
+        ),
+    )
+
+
+def _source(family: IpFamily) -> tuple[Rule, ...]:
+    leaving = (*family.match, *not_member("bridges", OIFNAME))
+    fixed = mapped(f"snat{family.suffix}", IIFNAME)
+    return (
+        Rule("fixed source", (*leaving, *fixed, Nat(_SNAT, family.number, addr=8))),
+        Rule("masquerade", (*leaving, *member(f"masq{family.suffix}", IIFNAME), Masquerade())),
+    )
