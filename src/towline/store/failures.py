@@ -41,6 +41,8 @@ def reported(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise translate(error, path) from error
+    except UnicodeDecodeError as error:  # sqlite3 fails so on a complaint of SQLite's that quotes damaged text
+        raise StoreCorrupt(f"text that is not UTF-8: {error}") from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise StoreError(f"store: {error.filename or path}: {reason}") from error

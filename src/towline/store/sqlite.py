@@ -7,6 +7,7 @@ The file is locked for this process alone (locking_mode=EXCLUSIVE): a second dae
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
@@ -66,6 +67,7 @@ class SqliteStore:
     ) -> None:
         self._path = path
         with reported(path):
+            _probe(path)
             self._db = _connect(path)
             try:
                 _check(self._db)
@@ -125,6 +127,14 @@ def create_file(path: Path, meta: Mapping[str, str], migrations: Sequence[Migrat
     if meta:
         with closing(SqliteStore(path, migrations=migrations)) as store:
             store.update([SetMeta(key, value) for key, value in meta.items()])
+
+
+def _probe(path: Path) -> None:
+    """What SQLite would take for a new database, or report only as a failed lock."""
+    if os.stat(path).st_size == 0:
+        raise StoreCorrupt("the file is empty")
+    if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+        raise StoreError(f"store: cannot read and write {path}; check its permissions and its mount")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
