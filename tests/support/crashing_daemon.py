@@ -1,0 +1,141 @@
+"""`towlined` whose seams count their steps, kill the process at one of them, or refuse one. Run it with `python -m` and
+towlined's arguments; what to do comes in TOWLINE_TEST_STEPS, as JSON of `Orders`.
+
+A step is one commit of the store, one rtnetlink send, one nftables transaction, or one sysctl write; it is counted once
+before and once after it is done, so a kill falls right before or right after it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from towline.daemon.main import run
+from towline.kernel.contract import Kernel, Links
+from towline.model.config import Config
+from towline.model.errors import KernelError
+from towline.wire import Parts, Service, build, real_parts
+
+VARIABLE = "TOWLINE_TEST_STEPS"
+CHANGING = frozenset(
+    {"update", "create_bridges", "repair_bridges", "silence", "remove", "commit", "write"},
+)
+
+
+class Refusal(msgspec.Struct):
+    """Refuse the nth call of a verb (from 1) with an errno; forever=True: that one and all after it."""
+
+    verb: str
+    errno: int
+    nth: int = 1
+    forever: bool = False
+
+
+class Orders(msgspec.Struct):
+    """kill_at: SIGKILL when that many half-steps were counted. during_start: count from the beginning, not from
+    readiness. trace: a file to which each half-step is written, one line."""
+
+    kill_at: int = 0
+    during_start: bool = False
+    refusals: list[Refusal] = []
+    trace: str = ""
+
+
+class Steps:
+    def __init__(self, orders: Orders) -> None:
+        self._orders = orders
+        self._calls: dict[str, int] = {}
+        self.count = 0
+        self.armed = orders.during_start
+
+    def half(self, label: str) -> None:
+        if not self.armed:
+            return
+        self.count += 1
+        if self._orders.trace:
+            with open(self._orders.trace, "a", encoding="utf-8") as trace:
+                trace.write(f"{label}\n")
+        if self.count == self._orders.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def refusal(self, verb: str) -> KernelError | None:
+        if not self.armed:
+            return None
+        nth = self._calls[verb] = self._calls.get(verb, 0) + 1
+        for order in self._orders.refusals:
+            if order.verb == verb and (nth == order.nth or (order.forever and nth > order.nth)):
+                return KernelError(order.errno, f"{verb} (injected)")
+        return None
+
+
+class Counted:
+    """Any seam, with its changing verbs counted. A refused verb is not carried out."""
+
+    def __init__(self, inner: Any, steps: Steps) -> None:
+        self._inner = inner
+        self._steps = steps
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        return self._counted(name, found) if name in CHANGING else found
+
+    def _counted(self, verb: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self._steps.half(f"before {verb}")
+            if (error := self._steps.refusal(verb)) is not None:
+                return self._refuse(verb, error, args)
+            result = call(*args, **kwargs)
+            self._steps.half(f"after {verb}")
+            return result
+
+        return counted
+
+    def _refuse(self, verb: str, error: KernelError, args: tuple[Any, ...]) -> list[KernelError]:
+        if verb in {"update", "commit", "write"}:
+            raise error
+        return [error for _ in args[0]]
+
+
+class CountedKernel:
+    def __init__(self, kernel: Kernel, steps: Steps) -> None:
+        self.links: Links = Counted(kernel.links, steps)  # type: ignore[assignment]
+        self.nft = Counted(kernel.nft, steps)
+        self.sysctl = Counted(kernel.sysctl, steps)
+        self.close = kernel.close
+
+
+class ArmedService:
+    """Begins to count when the service is ready."""
+
+    def __init__(self, service: Service, steps: Steps) -> None:
+        self._service = service
+        self._steps = steps
+        self.engine = service.engine
+        self.stop = service.stop
+        self.reconfigure = service.reconfigure
+
+    async def start(self) -> None:
+        await self._service.start()
+        self._steps.armed = True
+
+
+def counted_build(config: Config) -> Any:
+    steps = Steps(msgspec.json.decode(os.environ[VARIABLE], type=Orders))
+    parts: Parts = real_parts(config)
+    counted = replace(
+        parts,
+        store=Counted(parts.store, steps),
+        kernel=CountedKernel(parts.kernel, steps),
+        reaper_links=Counted(parts.reaper_links, steps),
+    )
+    return ArmedService(build(config, counted), steps)
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:], build=counted_build))

@@ -1,0 +1,50 @@
+"""Do store and kernel agree? Asked of the daemon, and of `ip` and `nft`, which know nothing of ours."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.support.daemon import Daemon
+
+
+def networks(daemon: Daemon) -> dict[str, dict[str, Any]]:
+    """Inspect of every network, by name."""
+    answer = daemon.http("GET", "/v1.56/networks")
+    assert answer.status == 200, answer
+    return {network["Name"]: network for network in answer.json}
+
+
+def link_of(network: dict[str, Any]) -> str:
+    return str(network["Options"].get("com.docker.network.bridge.name") or f"br-{network['Id'][:12]}")
+
+
+def assert_equal(daemon: Daemon) -> None:
+    """Every network has its link, address and rules, and nothing that is ours is in the kernel besides."""
+    findings = daemon.http("GET", "/towline/v1/diagnose").json
+    assert findings == []
+    bridged = {link_of(n): n for n in networks(daemon).values() if n["Driver"] == "bridge"}
+    links = {link["ifname"]: link for link in json.loads(daemon.run("ip", "-j", "-d", "address"))}
+    ours = {name for name, link in links.items() if link.get("ifalias", "").startswith("towline:")}
+    assert ours == set(bridged)
+    assert {name for name in links if name.startswith("br-")} <= ours
+    for name, network in bridged.items():
+        assert links[name]["ifalias"] == f"towline:network:{network['Id']}"
+        assert "UP" in links[name]["flags"]
+        assert addresses(links[name]) == gateways(network)
+    assert members(daemon, "bridges") == set(bridged)
+
+
+def addresses(link: dict[str, Any]) -> set[str]:
+    return {f"{a['local']}/{a['prefixlen']}" for a in link["addr_info"] if a["scope"] != "link"}
+
+
+def gateways(network: dict[str, Any]) -> set[str]:
+    pools = network["IPAM"]["Config"] or []
+    return {f"{p['Gateway']}/{p['Subnet'].partition('/')[2]}" for p in pools if p.get("Gateway")}
+
+
+def members(daemon: Daemon, name: str) -> set[str]:
+    listed = json.loads(daemon.run("nft", "-j", "list", "set", "inet", "towline", name))
+    found = next(item["set"] for item in listed["nftables"] if "set" in item)
+    return {str(element) for element in found.get("elem", [])}
