@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 
 from towline.model.errors import InvalidParameter
 
 LONGEST_PATTERN = 1024
 LONGEST_SUBJECT = 256
 MOST_REPETITIONS = 2
+MOST_CHOICES = 8
 
 Matcher = Callable[[str], bool]
 
@@ -25,7 +27,8 @@ _REPETITION = re.compile(r"[*+]|\{.+")
 def matcher(pattern: str) -> Matcher:
     """Whether the pattern is found in a text. What RE2 does not know matches nothing, as in Docker.
 
-    InvalidParameter if it could take long: a repeated group, more than two repetitions, more than 1,024 characters.
+    InvalidParameter if it could take long: a repeated group, more than two repetitions, more than eight optional
+    parts, more than eight alternatives in several groups, more than 1,024 characters.
     Texts longer than 256 characters are only searched for plain words.
     """
     if not _SPECIAL.search(pattern):
@@ -44,7 +47,13 @@ def matcher(pattern: str) -> Matcher:
 
 def _is_slow(parts: list[str]) -> bool:
     repeated = [index for index, part in enumerate(parts) if _REPETITION.fullmatch(part)]
-    return len(repeated) > MOST_REPETITIONS or any(parts[index - 1] == ")" for index in repeated if index)
+    optional = sum(part == "?" and before != "(" for before, part in pairwise(parts))
+    return (
+        len(repeated) > MOST_REPETITIONS
+        or any(parts[index - 1] == ")" for index in repeated if index)
+        or optional > MOST_CHOICES
+        or (parts.count("(") > 1 and parts.count("|") > MOST_CHOICES)
+    )
 
 
 def _never(_text: str) -> bool:

@@ -1,0 +1,158 @@
+"""An `Engine` without kernel and disk: the real rules of names, admission, planning and addresses over a memory store.
+
+Its named faults make a write fail or hang, for tests of what the API then answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from towline.control.events import EventBus
+from towline.control.predefined import default_bridge, single
+from towline.drivers.registry import builtin_drivers
+from towline.ipam import networks as ipam_networks
+from towline.ipam.prefixes import PrefixSet
+from towline.ipam.registry import builtin_drivers as builtin_ipams
+from towline.model.config import GLOBAL_POOLS, Config
+from towline.model.errors import Conflict, NotFound
+from towline.model.events import Event
+from towline.model.info import Counters, Finding
+from towline.model.network import Endpoint, Lease, Network, SubnetStatus
+from towline.model.requests import Created, CreateNetwork
+from towline.plan.network import plan_network
+from towline.policy.network import Admission, check_removal
+from towline.policy.resolve import for_delete
+from towline.store.contract import Delete, Put
+from towline.store.memory import MemoryStore
+
+TEST_CONFIG = Config(default_address_pools=GLOBAL_POOLS)
+
+
+class FakeEngine:
+    """fault: raised by the next write. gate: writes wait until it is set. waited: the `wait` of every write."""
+
+    def __init__(self, config: Config = TEST_CONFIG) -> None:
+        self.config = config
+        self.daemon_id = "f" * 32
+        self.events = EventBus()
+        self.counters = Counters()
+        self.fault: Exception | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.waited: list[bool] = []
+        self.findings: list[Finding] = []
+        self._store = MemoryStore()
+        self._view = self._store.view()
+        self._drivers = builtin_drivers()
+        self._ipams = builtin_ipams(config.default_address_pools, self.daemon_id)
+        self._admission = Admission(self._drivers, config.default_network_opts)
+        for request in (default_bridge(config, "docker0"), single("host", "host"), single("none", "null")):
+            self._make(request, self._drivers.get(request.driver).name)
+
+    @property
+    def revision(self) -> int:
+        return self._view.revision
+
+    def networks(self) -> list[Network]:
+        return list(self._view.networks())
+
+    def network(self, network_id: str) -> Network | None:
+        return self._view.network(network_id)
+
+    def network_named(self, name: str) -> Network | None:
+        return self._view.network_named(name)
+
+    def endpoints_of(self, network_id: str) -> tuple[Endpoint, ...]:
+        return self._view.endpoints_of(network_id)
+
+    def subnet_status(self, network_id: str) -> dict[str, SubnetStatus]:
+        network = self._view.network(network_id)
+        assert network is not None
+        return ipam_networks.subnet_status(self._ipams.get(network.ipam_driver), network) if network.pools else {}
+
+    def leases(self, network_id: str) -> list[Lease]:
+        network = self._view.network(network_id)
+        assert network is not None
+        return ipam_networks.leases(self._ipams.get(network.ipam_driver), network_id) if network.pools else []
+
+    async def create_network(self, request: CreateNetwork, *, wait: bool = False) -> Created:
+        await self._write(wait)
+        admitted, driver = self._admission.admit(request, self._view)
+        network = self._make(admitted, driver.name if driver else None)
+        self._announce("create", network)
+        return Created(network.id)
+
+    async def remove_network(self, term: str, *, wait: bool = False) -> None:
+        await self._write(wait)
+        network = for_delete(self._view, term)
+        check_removal(network, self._view)
+        self._remove(network)
+
+    async def prune_networks(self, keep: Callable[[Network], bool], *, wait: bool = False) -> list[str]:
+        await self._write(wait)
+        gone = [n for n in self.networks() if not (n.predefined or n.config_only or self._used(n) or keep(n))]
+        for network in gone:
+            self._remove(network)
+        self.events.publish(Event("network", "prune", "", {"reclaimed": "0"}, "local", time.time_ns()))
+        return [network.name for network in gone]
+
+    async def connect(self, network_term: str, container: str) -> None:
+        raise NotFound(f"No such container: {container}")
+
+    async def disconnect(self, network_term: str, container: str, *, force: bool) -> None:
+        raise NotFound(f"endpoint {container} not found" if force else f"No such container: {container}")
+
+    async def diagnose(self) -> Sequence[Finding]:
+        return list(self.findings)
+
+    async def repair(self) -> Sequence[Finding]:
+        found, self.findings = self.findings, []
+        return found
+
+    def attach(self, endpoint: Endpoint) -> None:
+        """Put an endpoint into the store, as a later capability will."""
+        self._store.update([Put(endpoint)])
+
+    async def _write(self, wait: bool) -> None:
+        self.waited.append(wait)
+        await self.gate.wait()
+        fault, self.fault = self.fault, None
+        if fault is not None:
+            raise fault
+
+    def _used(self, network: Network) -> bool:
+        return bool(self._view.endpoints_of(network.id))
+
+    def _make(self, request: CreateNetwork, driver: str | None) -> Network:
+        if self._view.network_named(request.name) is not None:
+            raise Conflict(f"network with name {request.name} already exists")
+        network = plan_network(
+            request,
+            None if driver is None else self._drivers.get(driver),
+            self._view,
+            network_id=secrets.token_hex(32),
+            now=time.time_ns(),
+            ipam=self._ipams.get(request.ipam_driver),
+            in_use=PrefixSet(),
+        )
+        network = replace(network, phase="ready")
+        self._store.update([Put(network)])
+        self.counters.created += 1
+        return network
+
+    def _remove(self, network: Network) -> None:
+        self._store.update([Delete(Network, network.id)])
+        if network.pools:
+            ipam_networks.release_network(self._ipams.get(network.ipam_driver), network, ())
+        self.counters.removed += 1
+        if not network.config_only:
+            self._announce("destroy", network)
+
+    def _announce(self, action: str, network: Network) -> None:
+        attributes = {"name": network.name, "type": network.driver}
+        self.events.publish(Event("network", action, network.id, attributes, network.scope, time.time_ns()))
