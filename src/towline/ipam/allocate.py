@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
 import msgspec
-from msgspec.structs import replace
 
-from towline.ipam.contract import ADDRESS_TYPE, GATEWAY, AddressQuery, IpamDriver, PoolQuery
+from towline.ipam.contract import ADDRESS_TYPE, GATEWAY, AddressQuery, IpamDriver, PoolGrant, PoolQuery
 from towline.ipam.handles import address_options, plain_id, space_of
-from towline.ipam.prefix import parse_address, parse_prefix
+from towline.ipam.prefix import format_address, parse_address, parse_prefix
 from towline.ipam.prefixes import PrefixSet
 from towline.model.errors import Failure, Forbidden, TowlineError
 from towline.model.network import Pool
@@ -51,7 +50,7 @@ def allocate_network(
                 v6=v6,
                 owner=network_id,
                 pool=request.subnet,
-                subpool=request.ip_range,
+                subpool=str(parse_prefix(request.ip_range)) if request.ip_range else "",
                 options=options or {},
                 exclude=None if cluster else in_use,
             )
@@ -73,21 +72,24 @@ def _by_family(requests: Sequence[PoolRequest], ipv4: bool, ipv6: bool) -> Itera
 def _take_pool(driver: IpamDriver, query: PoolQuery, request: PoolRequest, skip_gateway: bool, undo: ExitStack) -> Pool:
     grant = driver.request_pool(query)
     undo.callback(driver.release_pool, grant.id, query.owner)
-    handle = "" if grant.id == plain_id(query.space, grant.subnet, request.ip_range) else grant.id
-    pool = Pool(subnet=grant.subnet, ip_range=request.ip_range, gateway=grant.gateway, handle=handle)
-    claim = _Claims(driver, grant.id, query, undo)
-    if request.gateway or not (grant.gateway or skip_gateway):
-        pool = replace(pool, gateway=claim.gateway(request.gateway))
-    for name, address in sorted(request.aux.items()):
-        claim.auxiliary(name, address, grant.subnet)
-    return replace(pool, aux=request.aux) if request.aux else pool
+    claims = _Claims(driver, grant, query, undo)
+    gateway = grant.gateway
+    if request.gateway or not (gateway or skip_gateway):
+        gateway = claims.gateway(request.gateway)
+    return Pool(
+        subnet=grant.subnet,
+        ip_range=query.subpool,
+        gateway=gateway,
+        aux={name: claims.auxiliary(name, address) for name, address in sorted(request.aux.items())},
+        handle="" if grant.id == plain_id(query.space, grant.subnet, query.subpool) else grant.id,
+    )
 
 
 class _Claims(msgspec.Struct, frozen=True):
     """Addresses of one new pool, each with its undo registered."""
 
     driver: IpamDriver
-    pool_id: str
+    grant: PoolGrant
     query: PoolQuery
     undo: ExitStack
 
@@ -97,20 +99,21 @@ class _Claims(msgspec.Struct, frozen=True):
         except TowlineError as error:
             raise Failure(f"failed to allocate gateway ({address}): {error}") from error
 
-    def auxiliary(self, name: str, address: str, subnet: str) -> None:
+    def auxiliary(self, name: str, address: str) -> str:
         v6, value = parse_address(address)
-        prefix = parse_prefix(subnet)
-        if v6 != prefix.v6 or not prefix.start <= value <= prefix.end:
+        subnet = parse_prefix(self.grant.subnet)
+        if v6 != subnet.v6 or not subnet.start <= value <= subnet.end:
             raise Forbidden(f"auxiliary address: ({name}:{address}) must belong to the master pool: {subnet}")
         try:
             self._take(address, "auxiliary", {})
         except TowlineError as error:
             raise Failure(f"failed to allocate secondary ip address ({name}:{address}): {error}") from error
+        return format_address(value, v6)
 
     def _take(self, address: str, reason: str, options: dict[str, str]) -> str:
         options = {**address_options(self.query.options), **options}
-        query = AddressQuery(self.pool_id, self.query.owner, reason, address=address, options=options)
+        query = AddressQuery(self.grant.id, self.query.owner, reason, address=address, options=options)
         taken = self.driver.request_address(query).partition("/")[0]
         if taken:
-            self.undo.callback(self.driver.release_address, self.pool_id, taken, self.query.owner)
+            self.undo.callback(self.driver.release_address, self.grant.id, taken, self.query.owner)
         return taken
