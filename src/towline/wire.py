@@ -85,7 +85,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
     forwarding = Forwarding(kernel.sysctl, enabled=config.ip_forward)
     host = HostPrefixes(kernel.links, view)
     loop = asyncio.get_running_loop()
-    reaper = Reaper(parts.reaper_links, quiet=lambda: writer.idle)
+    reaper = Reaper(parts.reaper_links, quiet=lambda: writer.quiet_for())
     applier = Applier(
         store,
         kernel,

@@ -18,17 +18,19 @@ from towline.kernel.contract import Links
 log = logging.getLogger(__name__)
 
 GROUP = 8  # links deleted at once: bounds how long a create can wait behind the RTNL (about 18 ms each)
-QUIET = 0.005  # seconds without a write before unlinking starts
-PATIENCE = 0.25  # seconds after which it starts anyway
+QUIET = 0.02  # seconds without a write before unlinking starts
+PATIENCE = 1.0  # seconds that a link waits at most for a quiet writer; then it goes in a small group
+HURRIED_GROUP = 2
+CROWD = 256  # links waiting, from which on unlinking does not wait for a quiet writer
 
 
 class Reaper:
     """`retire`, `reclaim` and `waiting` may be called from any thread, the coroutines from the event loop.
 
-    links: its own, because it works beside the writer thread.
+    links: its own, because it works beside the writer thread. quiet: seconds since the writer last worked.
     """
 
-    def __init__(self, links: Links, *, quiet: Callable[[], bool]) -> None:
+    def __init__(self, links: Links, *, quiet: Callable[[], float]) -> None:
         self._links = links
         self._quiet = quiet
         self._changed = threading.Condition()
@@ -95,27 +97,26 @@ class Reaper:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            await self._settle()
-            group = self._take()
-            if group:
-                await loop.run_in_executor(self._thread, self._remove, group)
+            group = self._take(await self._settle())
+            await loop.run_in_executor(self._thread, self._remove, group)
             async with self._reaped:
                 self._reaped.notify_all()
 
-    async def _settle(self) -> None:
-        """Return when the writer has been quiet for a moment, or patience ends."""
+    async def _settle(self) -> int:
+        """Return when the writer has been quiet for a moment, or patience ends: how many links may go at once."""
         while not self._urgent:
             with self._changed:
-                oldest = min(self._pending.values(), default=0.0)
-            if time.monotonic() - oldest > PATIENCE:
-                return
-            await asyncio.sleep(QUIET)
-            if self._quiet():
-                return
+                waiting, oldest = len(self._pending), min(self._pending.values(), default=0.0)
+            if (quiet := self._quiet()) >= QUIET:
+                break
+            if waiting >= CROWD or time.monotonic() - oldest > PATIENCE:
+                return HURRIED_GROUP
+            await asyncio.sleep(QUIET - quiet)
+        return GROUP
 
-    def _take(self) -> list[str]:
+    def _take(self, most: int) -> list[str]:
         with self._changed:
-            group = list(self._pending)[:GROUP]
+            group = list(self._pending)[:most]
             for name in group:
                 del self._pending[name]
             self._working.update(group)

@@ -7,6 +7,7 @@ worker thread, so that neither the disk nor the kernel ever holds up reads.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -37,14 +38,16 @@ class Writer:
         self._errands: deque[Callable[[], Coroutine[Any, Any, None]]] = deque()
         self._wake = asyncio.Event()
         self._closed = False
+        self._busy = False
+        self._last = 0.0
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="writer")
 
-    @property
-    def idle(self) -> bool:
-        return not self._queue and not self._errands and not self._wake.is_set()
+    def quiet_for(self) -> float:
+        """Seconds since a request was last accepted or answered; 0 while one waits or is worked on."""
+        return 0.0 if self._busy or self._queue else time.monotonic() - self._last
 
     async def submit(self, plan: Plan) -> None:
         """Plan, commit and apply; raises what either of them raised. Goes on if the caller is cancelled."""
@@ -85,6 +88,7 @@ class Writer:
                 await self._errands.popleft()()
             if batch := self._plan_batch():
                 await self._apply_batch(loop, batch)
+                self._busy, self._last = False, time.monotonic()
 
     async def _carry_out(self, errand: Callable[[], T], future: asyncio.Future[T]) -> None:
         try:
@@ -114,6 +118,7 @@ class Writer:
     ) -> None:
         works = [work for work, _ in batch]
         self._counters.batches += 1
+        self._busy = True
         try:
             outcomes = await loop.run_in_executor(self._thread, self._applier.apply, works)
         except Exception as error:
