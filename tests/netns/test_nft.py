@@ -1,0 +1,111 @@
+"""The real nftables client: the conformance suite, and `nft` as the judge of what it made."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from tests.support.netns import Namespace
+from tests.support.nft_conformance import CASES, FOREIGN, ID, PORT, SOURCE, TABLE, name, named
+from towline.kernel import nft_codec as codec
+from towline.kernel.contract import AddElements, AddTable
+from towline.kernel.netlink import iter_messages
+from towline.kernel.nft import NfNetlinkNft
+from towline.model.ruleset import Element
+
+_NETLINK_NETFILTER, _NFTABLES_GROUP = 12, 7
+_FOREIGN = f"""
+table ip {FOREIGN.name} {{
+    chain FORWARD {{ type filter hook forward priority 0; policy drop; counter accept; counter drop; }}
+    chain INPUT {{ type filter hook input priority 0; }}
+}}
+"""
+
+
+@pytest.fixture
+def nft(ns: Namespace) -> Iterator[NfNetlinkNft]:
+    client = ns.call(NfNetlinkNft)
+    yield client
+    client.close()
+
+
+def listed(ns: Namespace, kind: str) -> list[dict[str, Any]]:
+    found = json.loads(ns.run(["nft", "-j", "list", "ruleset"]))["nftables"]
+    return [entry[kind] for entry in found if kind in entry]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_conformance(case: str, ns: Namespace, nft: NfNetlinkNft) -> None:
+    ns.run(["nft", "-f", "-"], input=_FOREIGN)
+    CASES[case](nft)
+
+
+def test_nft_reads_sets_and_elements_as_meant(ns: Namespace, nft: NfNetlinkNft) -> None:
+    pair = Element(ID, "pairs", name(1) + name(2))
+    nft.commit([AddTable(TABLE), AddElements((named(1), pair, PORT, SOURCE))])
+    sets = {entry["name"]: entry for entry in (*listed(ns, "set"), *listed(ns, "map"))}
+    assert sets["names"]["type"] == "ifname"
+    assert sets["names"]["comment"] == "towline: some"
+    assert sets["names"]["elem"] == ["br-1"]
+    assert sets["pairs"]["elem"] == [{"concat": ["br-1", "br-2"]}]
+    assert sets["ports"]["type"] == ["ipv4_addr", "inet_proto", "inet_service"]
+    assert sets["ports"]["elem"] == [[{"concat": ["10.0.0.1", "tcp", 80]}, {"concat": ["172.17.0.2", 8080]}]]
+    assert sets["sources"]["elem"] == [["br-1", "1:203:405:607:809:a0b:c0d:e0f"]]
+
+
+def test_nft_reads_chains_and_rules_as_meant(ns: Namespace, nft: NfNetlinkNft) -> None:
+    nft.commit([AddTable(TABLE)])
+    chains = {entry["name"]: entry for entry in listed(ns, "chain")}
+    assert chains["forward"].items() >= {"type": "filter", "hook": "forward", "prio": -10, "policy": "accept"}.items()
+    assert "hook" not in chains["plain"]
+    rules = [(entry["chain"], entry["comment"], *entry["expr"][1]) for entry in listed(ns, "rule")]
+    assert rules == [("forward", "first", "accept"), ("forward", "second", "drop"), ("plain", "third", "accept")]
+
+
+def test_what_nft_adds_is_read(ns: Namespace, nft: NfNetlinkNft) -> None:
+    nft.commit([AddTable(TABLE)])
+    ns.run(["nft", "add element inet towline-test names { br-7 }"])
+    ns.run(["nft", "insert rule inet towline-test forward accept"])
+    state = nft.read(ID)
+    assert state is not None
+    assert state.sets["names"] == {name(7): b""}
+    assert state.chains["forward"] == ("", "first", "second")
+
+
+def test_the_operators_chains_sets_and_rules_survive_a_replacement(ns: Namespace, nft: NfNetlinkNft) -> None:
+    nft.commit([AddTable(TABLE)])
+    operators = """
+        add set inet towline-test evil { type ipv4_addr; flags interval; elements = { 192.0.2.0/24 } }
+        add chain inet towline-test mine
+        add rule inet towline-test mine ip saddr @evil drop
+        add rule inet towline-test user iifname @names jump mine comment "no evil"
+    """
+    ns.run(["nft", "-f", "-"], input=operators)
+    before = ns.run(["nft", "list", "chain", "inet", "towline-test", "user"])
+    nft.commit([AddTable(TABLE), AddElements((named(1),))])
+    assert ns.run(["nft", "list", "chain", "inet", "towline-test", "user"]) == before
+    assert "192.0.2.0/24" in ns.run(["nft", "list", "set", "inet", "towline-test", "evil"])
+    state = nft.read(ID)
+    assert state is not None
+    assert state.chains == {"user": ("no evil",), "forward": ("first", "second"), "plain": ("third",)}
+    assert set(state.sets) == {item.name for item in TABLE.sets}
+
+
+def test_replacing_is_one_transaction(ns: Namespace, nft: NfNetlinkNft) -> None:
+    nft.commit([AddTable(TABLE), AddElements((named(2),))])
+    with ns.call(socket.socket, socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as events:
+        events.bind((0, 1 << _NFTABLES_GROUP - 1))
+        nft.commit([AddTable(TABLE), AddElements((named(1),))])
+        kinds: list[int] = []
+        with suppress(BlockingIOError):
+            while True:
+                kinds += [part.type for part in iter_messages(events.recv(1 << 20, socket.MSG_DONTWAIT))]
+    assert kinds.count(codec.NEWGEN) == 1
+    assert kinds.count(codec.NEWRULE) == kinds.count(codec.DELRULE) == 3
+    assert codec.DELTABLE not in kinds
+    assert codec.DELCHAIN not in kinds
