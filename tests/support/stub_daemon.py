@@ -60,7 +60,7 @@ def make_runner(engine: Any) -> web.BaseRunner:
         return web.Response(text="done")
 
     async def go(_: web.Request) -> web.Response:
-        asyncio.get_running_loop().call_later(0.05, gate.set)
+        asyncio.get_running_loop().call_later(0.3, gate.set)
         return web.Response(text="going")
 
     app = web.Application()

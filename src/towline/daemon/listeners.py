@@ -142,11 +142,19 @@ def _inherited(wanted: str) -> list[socket.socket]:
     for index in range(count):
         fd = FIRST_INHERITED + index
         if wanted in ("", "*", str(fd), *names[index : index + 1]):
-            os.set_inheritable(fd, False)
-            found.append(socket.socket(fileno=fd))
+            found.append(_adopt(fd))
     if not found:
         raise Failure(f"systemd passed no socket for fd://{wanted} (it passed {count}: {':'.join(names)})")
     return found
+
+
+def _adopt(fd: int) -> socket.socket:
+    try:
+        sock = socket.socket(fileno=fd)
+    except OSError as error:
+        raise Failure(f"descriptor {fd}, passed by systemd, cannot be used: {error.strerror}") from None
+    sock.set_inheritable(False)
+    return sock
 
 
 def _identity(path: str) -> tuple[int, int] | None:
