@@ -7,7 +7,29 @@ from __future__ import annotations
 
 from tests.support.replay import Difference
 
-DIFFERENCES: dict[tuple[str, int], Difference] = {}
+DIFFERENCES: dict[tuple[str, int], Difference] = {
+    ("refused bodies", 26): Difference(
+        404, {"message": 'plugin "macvlan" not found'}, "the macvlan driver is not there yet"
+    ),
+    ("refused bodies", 40): Difference(
+        500,
+        {
+            "message": "numerical result out of range: bridge name 'averyveryverylongbridge' is longer than an interface "
+            "name may be (15 bytes)"
+        },
+        "the message also says what is wrong with the name",
+    ),
+    ("refused bodies", 42): Difference(
+        500,
+        {"message": "invalid argument: bridge name 'a/b' may not hold '/', ':', blanks, or be '.' or '..'"},
+        "the message also says what is wrong with the name",
+    ),
+    ("refused bodies", 86): Difference(
+        500,
+        {"message": "failed to allocate secondary ip address (b:10.5.0.9): Address already in use"},
+        "Docker names one of the two at random, Towline the second",
+    ),
+}
 
 
 def of(scenario: str) -> dict[int, Difference]:

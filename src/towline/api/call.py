@@ -12,6 +12,7 @@ from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from towline import __version__
+from towline.api.streams import Streams
 from towline.api.versions import NEWEST, Version
 from towline.api.wire_out import Fragments, encode
 from towline.control.contract import Engine
@@ -48,6 +49,7 @@ class Call(msgspec.Struct, frozen=True):
 
     engine: Engine
     fragments: Fragments
+    streams: Streams
     request: web.BaseRequest
     version: Version
     term: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 
@@ -43,7 +42,11 @@ async def events(call: Call) -> web.StreamResponse:
         if wanted.matches(event):
             await response.write(separator + line(event))
     if coming is not None:
-        await _follow(response, coming, wanted, separator, span.until)
+        remaining = None if span.until is None else (span.until - time.time_ns()) / 10**9
+        async with call.streams.until(remaining):
+            async for event in coming:
+                if wanted.matches(event):
+                    await response.write(separator + line(event))
     await response.write_eof()
     return response
 
@@ -93,20 +96,3 @@ def _open(call: Call, span: Span) -> tuple[list[Event], AsyncIterator[Event] | N
     if span.since is None and span.until is None:
         return [], coming
     return bus.past(span.since or 0, span.until), coming
-
-
-async def _follow(
-    response: web.StreamResponse,
-    coming: AsyncIterator[Event],
-    wanted: EventFilter,
-    separator: bytes,
-    until: int | None,
-) -> None:
-    remaining = None if until is None else (until - time.time_ns()) / 10**9
-    try:
-        async with asyncio.timeout(remaining):
-            async for event in coming:
-                if wanted.matches(event):
-                    await response.write(separator + line(event))
-    except (TimeoutError, ConnectionError):
-        return

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import resource
 from functools import cache
-from importlib.resources import files
 
 import msgspec
 from aiohttp import web
 
 from towline import __version__
 from towline.api.call import Call, json_answer, json_value
+from towline.api.wire_out import encode
 from towline.model.info import Counters
 from towline.policy import resolve
 
@@ -67,4 +67,6 @@ def resident_memory() -> int:
 
 @cache
 def _document() -> bytes:
-    return files("towline.api").joinpath("openapi.json").read_bytes()
+    from towline.api.openapi import document
+
+    return encode(document()) + b"\n"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from aiohttp import web
@@ -22,44 +21,69 @@ from towline.api.call import Call, Handler, message
 from towline.api.errors import status_of
 from towline.api.router import Match, clean
 from towline.api.routes import router
+from towline.api.streams import Streams
 from towline.api.versions import TooOld, negotiate
 from towline.api.wire_out import Fragments
 from towline.control.contract import Engine
 from towline.model.errors import TowlineError
 
+if TYPE_CHECKING:
+    from towline.api.metrics import Metrics
+
 MAX_REQUEST_LINE = 64 * 1024
 MAX_HEADER = 16 * 1024
+GRACE_SECONDS = 10.0
 _PATH_SAFE = "/:@!$&'()*+,;=~"
-
-Observe = Callable[[str, str, int, float], None]
-"""Told of every answered request: method, route, status, seconds."""
 
 log = logging.getLogger(__name__)
 
 
-def make_runner(engine: Engine, observe: Observe | None = None) -> web.ServerRunner:
-    """A runner to be set up with `await runner.setup()` and given sites; `await runner.cleanup()` ends everything.
+def make_runner(engine: Engine) -> web.ServerRunner:
+    """Needs a running event loop. `setup()` it, give it sites; `cleanup()` ends streams at once and lets other requests
+    end within GRACE_SECONDS. With `metrics_addr` in the configuration, `setup()` also serves metrics there; Failure if
+    it cannot.
 
     A client that goes away cancels its handler; the engine's writes run to their end all the same (its contract).
     """
-    handle = _Handler(engine)
-    return web.ServerRunner(
-        _Server(
-            handle if observe is None else _observed(handle, observe),
+    if not engine.config.metrics_addr:
+        return _Runner(engine, None)
+    from towline.api.metrics import Metrics
+
+    return _Runner(engine, Metrics(engine))
+
+
+class _Runner(web.ServerRunner):
+    def __init__(self, engine: Engine, metrics: Metrics | None) -> None:
+        streams = Streams()
+        handle = _Handler(engine, streams)
+        server = _Server(
+            handle if metrics is None else metrics.watching(handle),
+            streams,
             request_factory=_request,
             handler_cancellation=True,
             access_log=None,
             max_line_size=MAX_REQUEST_LINE,
             max_field_size=MAX_HEADER,
-        ),
-        handle_signals=False,
-        shutdown_timeout=2.0,
-    )
+        )
+        super().__init__(server, handle_signals=False, shutdown_timeout=GRACE_SECONDS)
+        self._metrics = metrics
+        self._metrics_addr = engine.config.metrics_addr
+
+    async def setup(self) -> None:
+        await super().setup()
+        if self._metrics is not None:
+            await self._metrics.start(self._metrics_addr)
+
+    async def cleanup(self) -> None:
+        if self._metrics is not None:
+            await self._metrics.stop()
+        await super().cleanup()
 
 
 class _Handler:
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, streams: Streams) -> None:
         self._engine = engine
+        self._streams = streams
         self._fragments = Fragments()
         self._router = router()
 
@@ -81,7 +105,9 @@ class _Handler:
             return message(str(error), 400, answers.TOO_NEW_HEADERS)
         try:
             parsed = answers.parse_query(query)
-            return await match.handler(Call(self._engine, self._fragments, request, version, match.term, parsed))
+            return await match.handler(
+                Call(self._engine, self._fragments, self._streams, request, version, match.term, parsed)
+            )
         except TowlineError as error:
             return message(str(error), status_of(error))
         except (asyncio.CancelledError, ConnectionError):
@@ -105,31 +131,6 @@ def _redirect(path: str, query: str) -> web.Response:
     return web.Response(status=301, headers=headers)
 
 
-def _observed(handle: _Handler, observe: Observe) -> Callable[[web.BaseRequest], Any]:
-    async def observed(request: web.BaseRequest) -> web.StreamResponse:
-        began = time.perf_counter()
-        response = await handle(request)
-        observe(request.method, route_label(request.raw_path), response.status, time.perf_counter() - began)
-        return response
-
-    return observed
-
-
-def route_label(target: str) -> str:
-    """A label of few values: the path without version, query and names."""
-    parts = [part for part in target.partition("?")[0].split("/") if part]
-    if parts and parts[0].startswith("v") and parts[0][1:2].isdigit():
-        parts.pop(0)
-    known = parts[0] if parts and parts[0] in _LABELS else "other"
-    if known == "networks" and len(parts) > 1:
-        return "networks/" + (parts[-1] if parts[-1] in _ACTIONS else "{id}")
-    return known
-
-
-_LABELS = frozenset({"_ping", "version", "info", "events", "containers", "networks", "towline"})
-_ACTIONS = frozenset({"create", "prune", "connect", "disconnect"})
-
-
 def _request(
     parsed: RawRequestMessage,
     payload: StreamReader,
@@ -143,6 +144,14 @@ def _request(
 
 class _Server(web.Server):
     """aiohttp's server with Docker-like answers to what is not HTTP."""
+
+    def __init__(self, handle: Callable[[web.BaseRequest], Any], streams: Streams, **options: Any) -> None:
+        super().__init__(handle, **options)
+        self._streams = streams
+
+    def pre_shutdown(self) -> None:
+        self._streams.end()
+        super().pre_shutdown()
 
     def __call__(self) -> RequestHandler:
         return _Protocol(self, loop=self._loop, **self._kwargs)
