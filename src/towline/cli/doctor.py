@@ -28,12 +28,18 @@ def doctor(args: Parsed) -> int:
 
 def _findings(client: Client, method: str, target: str) -> list[Object]:
     try:
-        answer = client.object(method, target, patient=True)
+        answer = client.call(method, target, patient=True)
     except ApiError as error:
         if error.code != 404:
             raise
         raise CliError(f"the daemon at {client.address} is not Towline: it has no {target}") from None
-    return [as_object(finding) for finding in as_list(answer.get("Findings"))]
+    found = as_object(answer).get("Findings") if isinstance(answer, dict) else answer
+    return [_finding(as_object(item)) for item in as_list(found)]
+
+
+def _finding(item: Object) -> Object:
+    """Object, Problem, Repair, however the daemon spells them."""
+    return {name.capitalize(): value for name, value in item.items()}
 
 
 def _report(repaired: list[Object], left: list[Object], *, fixing: bool) -> str:

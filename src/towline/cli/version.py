@@ -10,7 +10,7 @@ from towline.cli import formats, output
 from towline.cli.client import connect
 from towline.cli.errors import CliError
 from towline.cli.flags import Parsed
-from towline.cli.values import Object, as_list, as_object, as_text
+from towline.cli.values import Object, as_object, as_text
 
 _SERVER_ROWS = (
     ("Version", "Version"),
@@ -52,7 +52,4 @@ def _page(client: Object, server: Object | None) -> str:
         return text
     name = as_text(as_object(server.get("Platform")).get("Name")) or "daemon"
     found = [(f" {title}:", output.cell(as_text(server[key]))) for key, title in _SERVER_ROWS if server.get(key)]
-    text += "\n" + output.table([(f"Server: {output.cell(name)}",), *found])
-    for part in map(as_object, as_list(server.get("Components"))):
-        text += f" Part: {output.cell(as_text(part.get('Name')))} {output.cell(as_text(part.get('Version')))}\n"
-    return text
+    return text + "\n" + output.table([(f"Server: {output.cell(name)}",), *found])

@@ -32,8 +32,9 @@ def test_doctor_is_content_with_equality(serve: Serve, capsys: Capture) -> None:
     assert daemon.requests[0].line == "GET /towline/v1/diagnose HTTP/1.1"
 
 
-def test_doctor_explains_each_difference(serve: Serve, capsys: Capture) -> None:
-    assert run(serve(answer({"Findings": [FINDING]})), "doctor") == 1
+@pytest.mark.parametrize("reply", [{"Findings": [FINDING]}, [{key.lower(): text for key, text in FINDING.items()}]])
+def test_doctor_explains_each_difference(serve: Serve, capsys: Capture, reply: object) -> None:
+    assert run(serve(answer(reply)), "doctor") == 1
     assert capsys.readouterr().out == (
         "1 difference between what is stored and what the kernel has:\n\n"
         "  1. network web\n     link br-0123 is missing\n     repair: make the link\n\n"
