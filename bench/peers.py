@@ -73,7 +73,7 @@ class Engine:
             _end(self._daemon, 60.0)
             self._daemon = None
         if helpers:
-            for (_, ready), process in zip(self.helpers, self._helpers, strict=True):
+            for (_, ready), process in zip(self.helpers, self._helpers, strict=False):
                 _end(process, 60.0)
                 ready.unlink(missing_ok=True)
             self._helpers = []
@@ -102,7 +102,7 @@ class Engine:
             with Client(self.socket) as client:
                 if client.send(_LIST).status != 200:
                     return False
-                self.version = self.version or str(msgspec.json.decode(client.send(_VERSION).body)["Version"])
+                self.version = self.version or msgspec.json.decode(client.send(_VERSION).body).get("Version", "unknown")
                 return True
         except (OSError, BadReply):
             return False

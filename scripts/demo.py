@@ -199,7 +199,8 @@ def create(stage: Stage) -> None:
         claim(f"{name} is the bridge {bridge} in the kernel", bridge in kernel.links)
         claim(f"it holds the gateway {stage.gateway(name)}", (bridge, stage.gateway(name)) in kernel.addresses)
         claim("the firewall knows it", any(bridge in word for word in kernel.rules))
-    stage.inside("nft list table inet towline")
+    for part in ("set inet towline bridges", "set inet towline internal4", "chain inet towline forward"):
+        stage.inside(f"nft list {part}")
 
 
 def crash(stage: Stage) -> None:
