@@ -47,6 +47,9 @@ def run(argv: list[str], *, build: Build | None = None, make_runner: MakeRunner 
 
 
 def _run(loaded: Loaded, build: Build | None, make_runner: MakeRunner | None) -> int:
+    if os.geteuid() != 0:
+        sys.stderr.write("towlined: must be started as root: it makes links and nftables rules\n")
+        return EXIT_FAILURE
     import asyncio
     import faulthandler
 
