@@ -57,7 +57,9 @@ class Exchange:
             found = error
         else:
             return error
-        if self._changes and not found.hint:
+        if self._address.tls and not self._address.tls.cert:
+            found.hint = "It may want a certificate of this client: --tlscert and --tlskey."
+        elif self._changes and not found.hint:
             found.hint = "The request may have been carried out or not: look before repeating it."
         return found
 

@@ -121,16 +121,20 @@ def _context(tls: Tls | None) -> SSLContext:
     import ssl
 
     assert tls is not None
-    context = ssl.create_default_context(cafile=tls.ca or None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     if bool(tls.cert) != bool(tls.key):
         raise UsageError("--tlscert and --tlskey go together")
-    if tls.cert:
-        context.load_cert_chain(tls.cert, tls.key)
+    try:
+        context = ssl.create_default_context(cafile=tls.ca or None)
+        if tls.cert:
+            context.load_cert_chain(tls.cert, tls.key)
+    except OSError as error:  # ssl.SSLError is one
+        files = ", ".join(file for file in (tls.ca, tls.cert, tls.key) if file)
+        raise UsageError(f"cannot use the TLS files {files}: {reason(error)}") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 
 def reason(error: OSError) -> str:
     """The system's words, in lower case at the start."""
     text = error.strerror or str(error)
-    return text[:1].lower() + text[1:]
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
