@@ -44,7 +44,8 @@ def _set_line(item: r.Set) -> str:
 def _chain_lines(chain: Chain) -> Iterable[str]:
     hook = chain.hook
     suffix = f" {hook.type} hook {hook.hook} priority {hook.priority} policy {hook.policy}" if hook else ""
-    yield f"  chain {chain.name}{suffix}{'' if chain.ours else " (the operator's)"}"
+    owner = "" if chain.ours else " (the operator's)"
+    yield f"  chain {chain.name}{suffix}{owner}"
     for rule in chain.rules:
         yield f"    {_rule(rule)}  # {rule.name}"
 
