@@ -7,6 +7,7 @@ with Go's rules, which either accepts it (other letter case, unknown members) or
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -26,15 +27,20 @@ _SPACE = b" \t\r\n"
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """One body type: the record that handlers get, its fast decoder, and the Go type behind it."""
+    """One body type: the record that handlers get, its fast decoder, and the Go type behind it.
 
-    record: type
-    fast: msgspec.json.Decoder[Any]
+    fast: None if the record keeps less than what has to be checked.
+    """
+
+    record: type[msgspec.Struct]
+    fast: msgspec.json.Decoder[Any] | None
     go: Struct
 
 
-def shape(record: type, go: Struct) -> Shape:
-    return Shape(record, msgspec.json.Decoder(record), go)
+def shape(record: type[msgspec.Struct], go: Struct) -> Shape:
+    """Only records that refuse unknown members can be decoded fast."""
+    closed = record.__struct_config__.forbid_unknown_fields
+    return Shape(record, msgspec.json.Decoder(record) if closed else None, go)
 
 
 async def read(request: web.BaseRequest, wanted: Shape) -> Any:
@@ -46,10 +52,10 @@ async def read(request: web.BaseRequest, wanted: Shape) -> Any:
     data = await _load(request) if has_body else b""
     if not data:
         return wanted.record()
-    try:
-        return wanted.fast.decode(data)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return msgspec.convert(_exact(data, wanted.go), wanted.record)
+    if wanted.fast is not None:
+        with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
+            return wanted.fast.decode(data)
+    return msgspec.convert(_exact(data, wanted.go), wanted.record)
 
 
 async def _load(request: web.BaseRequest) -> bytes:

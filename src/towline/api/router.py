@@ -12,7 +12,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 Handler = TypeVar("Handler")
 
-_VERSION = re.compile(r"[0-9.]+", re.ASCII)
+_VERSIONED = re.compile(r"/v([0-9.]+)/")
 _UNCLEAN = re.compile(r"//|/\.{1,2}(?:/|$)")
 _ACTIONS = ("/connect", "/disconnect")
 
@@ -46,11 +46,9 @@ class Router(Generic[Handler]):
         if path.startswith("/towline/"):
             return self._find_own(method, path)
         version = ""
-        if path.startswith("/v"):
-            version, slash, rest = path[2:].partition("/")
-            if not slash or not _VERSION.fullmatch(version):
-                return None
-            path = "/" + rest
+        if (versioned := _VERSIONED.match(path)) is not None:
+            version = versioned[1]
+            path = path[versioned.end() - 1 :]
         handler = self._exact.get((method, path))
         if handler is not None:
             return Match(handler, version, "")

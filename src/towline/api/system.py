@@ -44,11 +44,14 @@ async def version(call: Call) -> web.Response:
         "Os": "linux",
         "Arch": machine,
         "KernelVersion": kernel,
+        "GitCommit": "",
+        "GoVersion": f"none (Python {platform.python_version()})",
+        "BuildTime": "",
     }
     engine = {
         "Name": "Engine",
         "Version": __version__,
-        "Details": {**shown, "PythonVersion": platform.python_version()},
+        "Details": {**shown, "Experimental": "false"},
     }
     return json_value({"Platform": {"Name": "Towline"}, "Components": [engine], **shown})
 

@@ -1,6 +1,7 @@
 """Request bodies: Docker's types as Go has them, and as records for the fast path.
 
-Each record refuses unknown members, so that a body with other letter case or stray members takes the exact path.
+A record that refuses unknown members is decoded fast; a body with other letter case or stray members, and one whose
+record keeps only a part, takes the exact path.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class CreateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
     labels: dict[str, str] | None = None
 
 
-class ConnectRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="pascal"):
+class ConnectRequest(msgspec.Struct, frozen=True, rename="pascal"):
     """The endpoint's settings are checked as types and not kept: nothing can be connected yet."""
 
     container: str | None = None
