@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from ipaddress import ip_interface
 
 import msgspec
@@ -115,16 +115,9 @@ class FakeLinks:
         mac = bridge.mac.lower() or f"02:00:{self._next.to_bytes(4, 'big').hex(':')}"
         self._put(Link(self._next, name, "bridge", "", False, _MTU, mac, 0, ()))
         self._next += 1
-        steps: list[Callable[[], KernelError | None]] = [lambda: self._configure(bridge, operation)]
-        if bridge.mtu:
-            steps.append(lambda: self._set_mtu(bridge))
-        errors = [error for step in steps if (error := step())]
-        if not bridge.ipv6_off and not errors:
-            errors += self._set_ipv6(bridge)
-        errors += [error for cidr in bridge.addresses if (error := self._add_address(bridge, cidr))]
-        if bridge.ipv6_off and not errors:
-            errors += self._set_ipv6(bridge)
-        return errors[0] if errors else None
+        errors = [self._configure(bridge, operation), self._set_mtu(bridge) if bridge.mtu else None]
+        errors += [self._add_address(bridge, cidr) for cidr in bridge.addresses]
+        return next((error for error in errors if error), None) or self._set_ipv6(bridge)
 
     def _refuse_name(self, name: str, operation: str) -> KernelError | None:
         if len(name.encode()) > _NAME_MAX:
@@ -162,19 +155,21 @@ class FakeLinks:
             self._change(bridge.name, addresses=(*link.addresses, str(address)))
         return None
 
-    def _set_ipv6(self, bridge: Bridge) -> list[KernelError]:
+    def _set_ipv6(self, bridge: Bridge) -> KernelError | None:
         if self.sysctl.read("net/ipv6/conf/all/disable_ipv6") is None:
-            return []
+            return None
         wanted = {"disable_ipv6": "1"} if bridge.ipv6_off else {"disable_ipv6": "0", "accept_ra": "0"}
         try:
             for key, value in wanted.items():
-                self.sysctl.write(f"net/ipv6/conf/{bridge.name}/{key}", value)
+                path = f"net/ipv6/conf/{bridge.name}/{key}"
+                if self.sysctl.read(path) not in (None, value):
+                    self.sysctl.write(path, value)
         except KernelError as error:
-            return [error]
+            return error
         if bridge.ipv6_off:
             kept = tuple(cidr for cidr in self.links[bridge.name].addresses if ":" not in cidr)
             self._change(bridge.name, addresses=kept)
-        return []
+        return None
 
     def _repair(self, bridge: Bridge) -> KernelError | None:
         operation = f"repair bridge {bridge.name}"
@@ -195,7 +190,7 @@ class FakeLinks:
             mtu=bridge.mtu or link.mtu,
             addresses=tuple(str(ip_interface(cidr)) for cidr in bridge.addresses),
         )
-        return next(iter(self._set_ipv6(bridge)), None)
+        return self._set_ipv6(bridge)
 
     def _silence(self, name: str) -> KernelError | None:
         operation = f"set link {name} down"

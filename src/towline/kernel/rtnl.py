@@ -68,14 +68,15 @@ class RtnlLinks:
         return self._set_ipv6(bridge) or self._apply([_addressing(bridge.name, index, bridge.addresses)])[0]
 
     def repair_bridges(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
-        results: list[KernelError | None] = []
-        for bridge in bridges:
-            link = self._reader.find(bridge.name)
-            error = _unrepairable(bridge, link)
-            if link is not None and error is None:
-                error = self._apply([self._differences(link, bridge)])[0] or self._set_ipv6(bridge)
-            results.append(error)
-        return results
+        return [self._repair(bridge) for bridge in bridges]
+
+    def _repair(self, bridge: Bridge) -> KernelError | None:
+        error = _unrepairable(bridge, self._reader.bare(bridge.name)) or self._set_ipv6(bridge)
+        link = None if error else self.find(bridge.name)
+        if link is None:
+            return error or KernelError(errno.ENODEV, f"repair bridge {bridge.name}")
+        # An MTU that becomes fit for IPv6 again brings new settings with it.
+        return self._apply([self._differences(link, bridge)])[0] or self._set_ipv6(bridge)
 
     def silence(self, names: Sequence[str]) -> list[KernelError | None]:
         return self._apply([[_Step(codec.set_named_link(n, up=False), f"set link {n} down")] for n in names])
@@ -143,14 +144,16 @@ class RtnlLinks:
         return steps + _addressing(name, index, [cidr for cidr in wanted if cidr not in link.addresses])
 
     def _set_ipv6(self, bridge: Bridge) -> KernelError | None:
-        """No IPv6 at all, or IPv6 that believes no router advertisement from a container."""
+        """No IPv6 at all, or IPv6 that believes no router advertisement from a container.
+
+        A device whose MTU is too small for IPv6 has no settings."""
         if not self._ipv6:
             return None
         wanted = {"disable_ipv6": "1"} if bridge.ipv6_off else {"disable_ipv6": "0", "accept_ra": "0"}
         try:
             for key, value in wanted.items():
                 path = f"net/ipv6/conf/{bridge.name}/{key}"
-                if self._sysctl.read(path) != value:
+                if self._sysctl.read(path) not in (None, value):
                     self._sysctl.write(path, value)
         except KernelError as error:
             return error

@@ -48,6 +48,8 @@ RT_TABLE_MAIN = 254
 RTPROT_KERNEL = 2
 _RTN_UNICAST = 1
 _RTM_F_CLONED = 0x200
+# The kernel answers ERANGE to this length of a name or alias; longer ones are cut to it to fit into a message.
+_TOO_LONG = 512
 
 
 class Address(NamedTuple):
@@ -71,7 +73,7 @@ class LinkInfo(NamedTuple):
 def name_attr(name: str) -> bytes:
     """A name that the kernel would complete or cut ("", a "%" pattern, a NUL) goes as "/", which it never accepts."""
     askable = name and not {"%", "\0"} & set(name)
-    return attr(IFLA_IFNAME, (name.encode(errors="surrogateescape") if askable else b"/") + b"\0")
+    return attr(IFLA_IFNAME, (name.encode(errors="surrogateescape")[:_TOO_LONG] if askable else b"/") + b"\0")
 
 
 def _link(kind: int, flags: int, index: int, *attrs: bytes, up: bool | None = None) -> Message:
@@ -98,7 +100,7 @@ def set_named_link(name: str, *attrs: bytes, up: bool | None = None) -> Message:
 
 
 def alias_attr(alias: str) -> bytes:
-    return attr(IFLA_IFALIAS, alias.encode())
+    return attr(IFLA_IFALIAS, alias.encode()[:_TOO_LONG])
 
 
 def mac_attr(mac: str) -> bytes:
@@ -126,10 +128,10 @@ def delete_group(group: int) -> Message:
     return _link(RTM_DELLINK, 0, 0, group_attr(group))
 
 
-def get_link(name: str = "", index: int = 0) -> Message:
-    """One link by name or index; both empty: for a dump of all, without statistics."""
+def get_link(name: str | None = None, index: int = 0) -> Message:
+    """One link by name or index; with neither, for a dump of all, without statistics."""
     mask = attr(IFLA_EXT_MASK, _U32.pack(_RTEXT_FILTER_SKIP_STATS))
-    return _link(RTM_GETLINK, 0, index, mask, *([name_attr(name)] if name else []))
+    return _link(RTM_GETLINK, 0, index, mask, *([] if name is None else [name_attr(name)]))
 
 
 def get_addresses(index: int = 0) -> Message:
