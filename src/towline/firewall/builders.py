@@ -22,6 +22,7 @@ class Field(NamedTuple):
     length: int
 
 
+IIF = Field(Meta(4), 4)
 IIFNAME, OIFNAME = Field(Meta(6), 16), Field(Meta(7), 16)
 MARK, NFPROTO, L4PROTO = Field(Meta(3), 4), Field(Meta(15), 1), Field(Meta(16), 1)
 CT_STATE, CT_STATUS = Field(Ct(0), 4), Field(Ct(2), 4)
@@ -35,7 +36,7 @@ ICMP6_TYPE = Field(Payload(2, 0, 1), 1)
 ND_TARGET = (Field(Payload(2, 8, 8), 8), Field(Payload(2, 16, 8), 8))
 """In two halves: as a whole, some versions of `nft` print a name for it that others cannot read back."""
 
-FIB_DADDR_TYPE = Field(Fib(3, 2), 4)
+FIB_SADDR_TYPE, FIB_DADDR_TYPE = Field(Fib(3, 1), 4), Field(Fib(3, 2), 4)
 FIB_DADDR_TYPE_HERE = Field(Fib(3, 2 | 8), 4)
 """As the interface sees it that the packet came in by: another interface's address is `unicast`, not `local`."""
 

@@ -7,6 +7,8 @@ from towline.firewall.builders import (
     DNAT,
     DROP,
     FIB_DADDR_TYPE,
+    FIB_SADDR_TYPE,
+    IIF,
     IIFNAME,
     IP6_DADDR,
     IP6_SADDR,
@@ -19,6 +21,7 @@ from towline.firewall.builders import (
     LOCAL,
     OIFNAME,
     TH_DPORT,
+    UNICAST,
     IpFamily,
     any_bit,
     equal,
@@ -35,6 +38,7 @@ from towline.model.ruleset import Chain, Hook, Masquerade, Nat, Rule
 
 _PREROUTING, _OUTPUT, _POSTROUTING = 0, 3, 4
 _SNAT, _DNAT = 0, 1
+_NO_INTERFACE = bytes(4)
 _LOOPBACK_NET = bytes((127,))
 
 
@@ -85,12 +89,24 @@ def _dnat(family: IpFamily) -> tuple[Rule, ...]:
 
 
 def _postrouting() -> Chain:
+    """With br_netfilter a hairpin packet stays in the bridge; it comes here without an incoming interface, as the
+    host's own packets do, which its source address sets it apart from."""
     dnat = any_bit(CT_STATUS, DNAT)
     return Chain(
         "postrouting",
         Hook("nat", _POSTROUTING, SRCNAT),
         (
             Rule("hairpin", (*member("self", IIFNAME, OIFNAME), *dnat, Masquerade())),
+            Rule(
+                "hairpin, bridged",
+                (
+                    *equal(IIF, _NO_INTERFACE),
+                    *member("bridges", OIFNAME),
+                    *dnat,
+                    *equal(FIB_SADDR_TYPE, host32(UNICAST)),
+                    Masquerade(),
+                ),
+            ),
             Rule(
                 "published, from the loopback",
                 (*IPV4.match, *member("bridges", OIFNAME), *equal(IP_SADDR_NET8, _LOOPBACK_NET), *dnat, Masquerade()),
