@@ -28,8 +28,11 @@ _LAST_INDEX = 0x7FFF_FFFF
 
 
 class _Step(NamedTuple):
+    """accepts: an errno that is as good as done."""
+
     message: Message
     operation: str
+    accepts: int = 0
 
 
 class RtnlLinks:
@@ -138,10 +141,13 @@ class RtnlLinks:
         if attrs or not link.up:
             steps.append(_Step(codec.set_link(index, *attrs, up=True), f"repair bridge {name}"))
         wanted = [str(ip_interface(cidr)) for cidr in bridge.addresses]
-        for cidr in link.addresses:
-            if cidr not in wanted:
-                steps.append(_Step(codec.delete_address(index, cidr), f"delete address {cidr} from {name}"))
-        return steps + _addressing(name, index, [cidr for cidr in wanted if cidr not in link.addresses])
+        excess = [cidr for cidr in link.addresses if cidr not in wanted]
+        for cidr in excess:
+            deletion = codec.delete_address(index, cidr)
+            steps.append(_Step(deletion, f"delete address {cidr} from {name}", errno.EADDRNOTAVAIL))
+        # With the first IPv4 address of a subnet the kernel deletes the others of that subnet, so all are put back.
+        missing = wanted if excess else [cidr for cidr in wanted if cidr not in link.addresses]
+        return steps + _addressing(name, index, missing)
 
     def _set_ipv6(self, bridge: Bridge, *, fresh: bool = False) -> KernelError | None:
         """No IPv6 at all, or IPv6 that believes no router advertisement from a container.
@@ -176,7 +182,7 @@ def _addressing(name: str, index: int, addresses: Sequence[str]) -> list[_Step]:
 
 def _first_refusal(item: Sequence[_Step], acks: Sequence[Ack]) -> KernelError | None:
     for step, ack in zip(item, acks, strict=True):
-        if ack.errno:
+        if ack.errno not in (0, step.accepts):
             return KernelError(ack.errno, step.operation, ack.text)
     return None
 
