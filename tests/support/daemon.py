@@ -24,6 +24,7 @@ from tests.support.notify import NotifySocket
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOWLINED = (str(Path(sys.executable).with_name("towlined")),)
+MEMORY_LIMIT = ("prlimit", f"--data={2 << 30}", "--")  # a daemon that runs wild does not take the machine along
 PATIENCE = 30.0  # seconds until a test gives up on a daemon; never waited for when all is well
 
 
@@ -122,7 +123,12 @@ class Daemon:
         environment = {**os.environ, "NOTIFY_SOCKET": str(self._notify.path), **self.environment}
         with self._log.open("ab") as log:
             self._process = self.namespace.popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=REPOSITORY
+                [*MEMORY_LIMIT, *self.command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                cwd=REPOSITORY,
             )
 
     def start(self) -> Daemon:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -194,3 +195,12 @@ def test_every_option_is_a_field_of_config() -> None:
 def test_any_command_line_is_parsed_or_refused(argv: list[str]) -> None:
     with contextlib.suppress(ConfigError):
         parse_flags(argv)
+
+
+def test_documentation_has_every_option() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+    for option in OPTIONS:
+        assert f"`--{option.flag}`" in text
+        assert f"`{option.key}`" in text or "| the same |" in next(
+            line for line in text.splitlines() if f"`--{option.flag}`" in line
+        )
