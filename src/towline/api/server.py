@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
@@ -30,8 +31,8 @@ from towline.model.errors import TowlineError
 if TYPE_CHECKING:
     from towline.api.metrics import Metrics
 
-MAX_REQUEST_LINE = 64 * 1024
-MAX_HEADER = 16 * 1024
+MAX_REQUEST_LINE = 1024 * 1024 + 4096  # as Go; a path may hold a long name, a query long filters
+MAX_HEADER = 64 * 1024
 GRACE_SECONDS = 10.0
 _PATH_SAFE = "/:@!$&'()*+,;=~"
 
@@ -167,7 +168,9 @@ class _Protocol(RequestHandler):
     ) -> web.StreamResponse:
         """A request that could not be parsed. It is the client's fault and not logged as ours."""
         log.debug("bad request: %s", exc)
-        text = "request header fields too large" if "too long" in str(message).lower() else "malformed HTTP request"
-        response = answers.message(text, status, answers.UNKNOWN_HEADERS)
+        if isinstance(exc, LineTooLong):
+            response = answers.message("request header fields too large", 431, answers.UNKNOWN_HEADERS)
+        else:
+            response = answers.message("malformed HTTP request", status, answers.UNKNOWN_HEADERS)
         response.force_close()
         return response
