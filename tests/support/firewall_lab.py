@@ -20,8 +20,9 @@ from towline.model.desired import NetworkRules
 from towline.model.ruleset import Element
 
 PORTS = (80, 81)
-PATIENCE = 0.15
-"""Seconds after which a silent dial counts as dropped; on a cable inside one kernel an answer takes microseconds."""
+PATIENCE, SILENCE = 5.0, 0.15
+"""Seconds to wait for an answer that must come (on a busy machine), and for one that must not: inside one kernel an
+answer takes microseconds."""
 
 
 @dataclass
@@ -36,19 +37,25 @@ class Peer:
     def address(self, family: int) -> str:
         return self.ipv4 if family == 4 else self.ipv6
 
-    def dial(self, address: str, port: int) -> bool:
+    def dial(self, address: str, port: int, patience: float = PATIENCE) -> bool:
         """Does a TCP connection come about?"""
         with self.ns.call(_tcp, address) as sock:
-            sock.settimeout(PATIENCE)
+            sock.settimeout(patience)
             try:
                 sock.connect((address, port))
-            except TimeoutError:
+            except (TimeoutError, ConnectionRefusedError):
                 return False
             return True
 
-    def ping(self, address: str) -> bool:
-        out = self.ns.run(["ping", "-n", "-c1", f"-W{PATIENCE}", address], check=False)
+    def ping(self, address: str, patience: float = PATIENCE) -> bool:
+        out = self.ns.run(["ping", "-n", "-c1", f"-W{patience}", address], check=False)
         return " 0% packet loss" in out
+
+    def no_dial(self, address: str, port: int) -> bool:
+        return not self.dial(address, port, SILENCE)
+
+    def no_ping(self, address: str) -> bool:
+        return not self.ping(address, SILENCE)
 
     def caller(self, port: int = PORTS[0]) -> str:
         """The source address of the latest connection to a port of ours."""
