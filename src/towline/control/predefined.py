@@ -9,7 +9,7 @@ from towline.model.config import Config
 from towline.model.requests import CreateNetwork, PoolRequest
 
 DOCKER_BRIDGE = "docker0"
-OWN_BRIDGE = "towline0"  # used where another engine owns docker0
+OWN_BRIDGES = "towline"  # towline0 and on, where docker0 is taken
 
 
 def default_bridge(config: Config, link: str) -> CreateNetwork:

@@ -7,11 +7,12 @@ are rolled forward (or dropped, with the reason, when the kernel refuses), and t
 from __future__ import annotations
 
 import logging
+from itertools import chain, count
 
 from msgspec.structs import replace
 
 from towline.control.networks import Networks
-from towline.control.predefined import DOCKER_BRIDGE, OWN_BRIDGE, default_bridge, single
+from towline.control.predefined import DOCKER_BRIDGE, OWN_BRIDGES, default_bridge, single
 from towline.control.reconcile import Reconciler
 from towline.control.writer import Writer
 from towline.ipam.networks import release_network
@@ -19,7 +20,6 @@ from towline.ipam.registry import IpamDrivers
 from towline.ipam.restore import restore_network
 from towline.kernel.contract import Links
 from towline.model.config import Config
-from towline.model.desired import ALIAS_PREFIX
 from towline.model.errors import TowlineError
 from towline.model.network import Network
 from towline.model.requests import CreateNetwork
@@ -47,11 +47,13 @@ def bring_up(store: Store, reconciler: Reconciler, ipams: IpamDrivers, *, sweep:
         fields = {"object": difference.finding.object, "problem": difference.finding.problem}
         log.info("difference", extra={"fields": fields})
     reconciler.repair(differences, sweep=sweep)
-    _finish_intents(store, reconciler, ipams)
+    if _finish_intents(store, reconciler, ipams):
+        reconciler.repair(reconciler.compare_rules(), sweep=sweep)
 
 
-def _finish_intents(store: Store, reconciler: Reconciler, ipams: IpamDrivers) -> None:
-    """An intent whose link still differs cannot be made: it was never acknowledged, so it goes."""
+def _finish_intents(store: Store, reconciler: Reconciler, ipams: IpamDrivers) -> int:
+    """An intent whose link still differs cannot be made: it was never acknowledged, so it goes. Answers how many."""
+    dropped = 0
     pending = [network for network in store.view().networks() if network.phase == "creating"]
     for network in pending:
         if network.link and (left := reconciler.compare_link(network.link)):
@@ -61,8 +63,10 @@ def _finish_intents(store: Store, reconciler: Reconciler, ipams: IpamDrivers) ->
             store.update([Delete(Network, network.id)])
             if network.pools:
                 release_network(ipams.get(network.ipam_driver), network, ())
+            dropped += 1
         else:
             store.note([Put(replace(network, phase="ready"))])
+    return dropped
 
 
 async def ensure_predefined(store: Store, networks: Networks, writer: Writer, links: Links, config: Config) -> None:
@@ -84,10 +88,9 @@ async def ensure_predefined(store: Store, networks: Networks, writer: Writer, li
 
 
 def _free_bridge_name(links: Links) -> str:
-    """docker0, unless somebody else (a Docker daemon on the same host) has it."""
-    link = links.find(DOCKER_BRIDGE)
-    ours = link is None or link.alias.startswith(ALIAS_PREFIX)
-    return DOCKER_BRIDGE if ours else OWN_BRIDGE
+    """docker0, unless another Docker daemon on this host (or a network of a lost store) has it."""
+    names = chain((DOCKER_BRIDGE,), (f"{OWN_BRIDGES}{i}" for i in count()))
+    return next(name for name in names if links.find(name) is None)
 
 
 def _matches(network: Network, wanted: CreateNetwork) -> bool:

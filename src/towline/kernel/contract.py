@@ -53,8 +53,8 @@ class Links(Protocol):
     """rtnetlink. Verbs take many items, put all messages into one send, and answer per item: None or the refusal."""
 
     def create_bridges(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
-        """Make each bridge with its MAC, MTU, alias and addresses, and bring it up. An item that fails is removed again
-        by the caller (`remove`). EEXIST if a link of that name exists."""
+        """Make each bridge with its MAC, MTU, alias and addresses, and bring it up. EEXIST: a link of
+        that name was there before, nothing was made. After any other error the caller removes what there is."""
         ...
 
     def repair_bridges(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:

@@ -1,0 +1,230 @@
+"""Start, drift and repair over fakes."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+
+from tests.support.engine import CONFIG, World, running
+from towline.kernel.contract import Drift
+from towline.model.config import Config
+from towline.model.network import Network, Pool
+from towline.model.requests import CreateNetwork
+from towline.model.ruleset import TableId
+from towline.store.contract import META_SWEEP, SWEEP_SUSPENDED, Put, SetMeta
+
+ID = "0123456789ab" + "c" * 52
+
+
+def intent(**fields: object) -> Network:
+    base = Network(
+        id=ID,
+        name="web",
+        created=1,
+        driver="bridge",
+        link="br-0123456789ab",
+        pools=(Pool("10.5.0.0/24", gateway="10.5.0.1"),),
+    )
+    return replace(base, **fields)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async def wait() -> None:
+        while not condition():
+            await asyncio.sleep(0.002)
+
+    await asyncio.wait_for(wait(), 5)
+
+
+async def test_a_restart_changes_nothing_that_is_right() -> None:
+    world = World()
+    async with running(world) as engine:
+        await engine.create_network(CreateNetwork("web", enable_ipv6=True))
+    before = dict(world.links.links), world.nft.commits
+    async with running(world) as engine:
+        assert (world.links.links, world.nft.commits) == before
+        assert list(await engine.diagnose()) == []
+
+
+async def test_an_intent_is_rolled_forward() -> None:
+    world = World()
+    world.store.update([Put(intent())])
+    async with running(world) as engine:
+        assert engine.network(ID).phase == "ready"  # type: ignore[union-attr]
+        assert world.links.links["br-0123456789ab"].addresses == ("10.5.0.1/24",)
+        assert "br-0123456789ab" in world.bridges()
+
+
+async def test_an_intent_that_cannot_be_made_is_dropped_with_its_addresses() -> None:
+    world = World()
+    world.store.update([Put(intent())])
+    world.links.add_foreign("br-0123456789ab", "dummy")
+    async with running(world) as engine:
+        assert engine.network(ID) is None
+        assert "web" not in world.stored()
+        assert "br-0123456789ab" not in world.bridges()
+        assert world.links.links["br-0123456789ab"].kind == "dummy"
+        from towline.model.requests import PoolRequest
+
+        await engine.create_network(CreateNetwork("other", pools=(PoolRequest("10.5.0.0/24"),)))
+
+
+async def test_an_acknowledged_network_is_kept_though_it_cannot_be_made() -> None:
+    world = World()
+    world.store.update([Put(intent(phase="ready"))])
+    world.links.add_foreign("br-0123456789ab", "dummy")
+    async with running(world) as engine:
+        assert engine.network(ID) is not None
+        findings = await engine.diagnose()
+        assert [f.object for f in findings] == ["network web"]
+        assert "a dummy link named br-0123456789ab, not ours" in findings[0].problem
+
+
+async def test_what_the_store_does_not_know_is_swept() -> None:
+    world = World()
+    world.links._put(replace(world.links.add_foreign("br-old", "bridge"), alias=f"towline:network:{ID}"))
+    bystander = world.links.add_foreign("eth0")
+    async with running(world):
+        assert "br-old" not in world.links.links
+        assert world.links.links["eth0"] == bystander
+
+
+async def test_after_a_lost_store_nothing_is_swept_until_asked() -> None:
+    world = World()
+    async with running(world) as engine:
+        await engine.create_network(CreateNetwork("web"))
+        link = engine.network_named("web").link  # type: ignore[union-attr]
+    fresh = World()
+    fresh.store.update([SetMeta(META_SWEEP, SWEEP_SUSPENDED)])
+    fresh.sysctl, fresh.links, fresh.nft = world.sysctl, world.links, world.nft
+    async with running(fresh) as engine:
+        assert link in fresh.links.links
+        assert link in fresh.bridges()
+        assert any(link in finding.object for finding in await engine.diagnose())
+        fresh.nft.flush()
+        fresh.monitor.push(Drift("rules"))
+        await until(lambda: bool(fresh.nft.tables))
+        assert link in fresh.links.links
+        await engine.repair()
+        assert link not in fresh.links.links
+        assert fresh.store.meta(META_SWEEP) is None
+        assert list(await engine.diagnose()) == []
+
+
+async def test_a_deleted_link_comes_back() -> None:
+    world = World()
+    async with running(world) as engine:
+        await engine.create_network(CreateNetwork("web"))
+        link = engine.network_named("web").link  # type: ignore[union-attr]
+        was = world.links.links.pop(link)
+        world.monitor.push(Drift("links", link))
+        await until(lambda: link in world.links.links)
+        assert world.links.links[link].addresses == was.addresses
+        assert engine.counters.drift_repairs == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"up": False}, {"mtu": 1300}, {"mac": "02:00:00:00:00:07"}, {"addresses": ()}, {"alias": ""}],
+    ids=lambda change: next(iter(change)),
+)
+async def test_a_changed_link_is_corrected(change: dict[str, object]) -> None:
+    world = World()
+    async with running(world) as engine:
+        await engine.create_network(CreateNetwork("web", options={"com.docker.network.driver.mtu": "1400"}))
+        link = engine.network_named("web").link  # type: ignore[union-attr]
+        was = world.links.links[link]
+        world.links._change(link, **change)
+        world.monitor.push(Drift("links", link))
+        await until(lambda: world.links.links[link] == was)
+
+
+async def test_a_foreign_flush_is_healed() -> None:
+    world = World()
+    async with running(world) as engine:
+        await engine.create_network(CreateNetwork("web"))
+        bridges = world.bridges()
+        world.nft.flush()
+        world.monitor.push(Drift("rules"))
+        await until(lambda: bool(world.nft.tables) and world.bridges() == bridges)
+        assert list(await engine.diagnose()) == []
+
+
+async def test_lost_notifications_lead_to_a_full_comparison() -> None:
+    world = World()
+    async with running(world) as engine:
+        await engine.create_network(CreateNetwork("web"))
+        link = engine.network_named("web").link  # type: ignore[union-attr]
+        del world.links.links[link]
+        world.nft.flush()
+        world.monitor.push(Drift("overrun"))
+        await until(lambda: link in world.links.links and bool(world.nft.tables))
+        assert list(await engine.diagnose()) == []
+
+
+async def test_rules_missing_at_removal_are_no_obstacle() -> None:
+    """The flush was not noticed yet: the removal's elements are not there any more."""
+    world = World()
+    async with running(world) as engine:
+        await engine.create_network(CreateNetwork("web"))
+        world.nft.flush()
+        await engine.remove_network("web", wait=True)
+        await until(lambda: bool(world.nft.tables) and world.bridges() == {"docker0"})
+        assert list(await engine.diagnose()) == []
+
+
+async def test_repair_reports_what_it_cannot_do() -> None:
+    world = World()
+    async with running(world) as engine:
+        await engine.create_network(CreateNetwork("web"))
+        link = engine.network_named("web").link  # type: ignore[union-attr]
+        del world.links.links[link]
+        world.links.faults.fail("create_bridges", errno.EPERM, name=link)
+        assert [f.object for f in await engine.repair()] == ["network web"]
+        assert [f.object for f in await engine.diagnose()] == ["network web"]
+        await engine.repair()
+        assert list(await engine.diagnose()) == []
+
+
+async def test_foreign_forward_chains_get_one_admit_rule() -> None:
+    world = World()
+    world.nft.add_foreign(TableId("ip", "filter"), "FORWARD", policy="drop")
+    async with running(world) as engine:
+        assert len(world.nft.foreign[TableId("ip", "filter"), "FORWARD"].rules) == 1
+        assert list(await engine.diagnose()) == []
+
+
+async def test_a_changed_default_bridge_is_made_anew() -> None:
+    world = World()
+    async with running(world) as engine:
+        first = engine.network_named("bridge")
+    async with running(world, replace(CONFIG, bip="10.77.0.1/24", mtu=1400)) as engine:
+        second = engine.network_named("bridge")
+        assert first is not None
+        assert second is not None
+        assert second.id != first.id
+        assert second.pools[0] == Pool("10.77.0.0/24", gateway="10.77.0.1")
+        assert world.links.links["docker0"].mtu == 1400
+        assert list(await engine.diagnose()) == []
+    async with running(world, replace(CONFIG, bip="10.77.0.1/24", mtu=1400)) as engine:
+        assert engine.network_named("bridge") == second
+
+
+async def test_forwarding_is_switched_on_when_needed() -> None:
+    world = World()
+    async with running(world) as engine:
+        assert world.sysctl.values["net/ipv4/ip_forward"] == "1"
+        assert world.sysctl.values["net/ipv6/conf/all/forwarding"] == "0"
+        await engine.create_network(CreateNetwork("web", enable_ipv6=True))
+        assert world.sysctl.values["net/ipv6/conf/all/forwarding"] == "1"
+
+
+async def test_forwarding_is_left_alone_when_told_so() -> None:
+    world = World()
+    async with running(world, Config(ip_forward=False)) as engine:
+        await engine.create_network(CreateNetwork("web", enable_ipv6=True))
+        assert world.sysctl.values["net/ipv4/ip_forward"] == "0"
