@@ -82,6 +82,7 @@ class Stage:
         self._directory = directory
         self._socket = directory / "docker.sock"
         self._daemon: subprocess.Popen[bytes] | None = None
+        self._programs: list[subprocess.Popen[str]] = []
         self._holder = subprocess.Popen(
             [*_DIE_WITH_US, "unshare", "-n", "-m", "--propagation", "private", "sh", "-c", _NAMESPACE],
             stdout=subprocess.PIPE,
@@ -122,6 +123,14 @@ class Stage:
             show(command, output)
         return output
 
+    def start(self, command: str) -> subprocess.Popen[str]:
+        """Start a program beside the daemon; `close` ends it if it still runs then."""
+        program = subprocess.Popen(
+            [*_DIE_WITH_US, *self._inside(command.split())], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self._programs.append(program)
+        return program
+
     def networks(self) -> dict[str, str]:
         """Name -> id, asked over the API."""
         return {network["Name"]: network["Id"] for network in self._get("/networks")}
@@ -149,7 +158,7 @@ class Stage:
         return ""
 
     def close(self) -> None:
-        for process in (self._daemon, self._holder):
+        for process in (*self._programs, self._daemon, self._holder):
             if process is not None and process.poll() is None:
                 process.kill()
                 process.wait()
@@ -175,9 +184,11 @@ class Stage:
 
 
 def _run(argv: list[str]) -> str:
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=60)
+    """Its standard output. Its remarks matter only if it fails: `ip` makes one when links change under its dump."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     if done.returncode != 0:
-        raise ClaimFailedError(f"`{' '.join(argv)}` succeeds (it said: {done.stdout.strip()})")
+        said = (done.stdout + done.stderr).strip()
+        raise ClaimFailedError(f"`{' '.join(argv)}` succeeds (it said: {said})")
     return done.stdout
 
 
@@ -205,12 +216,25 @@ def create(stage: Stage) -> None:
 
 def crash(stage: Stage) -> None:
     chapter("3. kill -9: networks do not need the daemon to stay, and it does not forget them")
+    bridge, gateway, without_box = f"br-{stage.networks()['web'][:12]}", stage.gateway("web"), stage.snapshot()
+    stage.inside("ip netns add box")
+    stage.inside("ip link add veth-box type veth peer name eth0 netns box")
+    stage.inside(f"ip link set veth-box master {bridge} up")
+    stage.inside(f"ip -n box address add {gateway.rpartition('.')[0]}.77/16 dev eth0")
+    stage.inside("ip -n box link set eth0 up")
     before, ids = stage.snapshot(), stage.networks()
+    ping = stage.start(f"ip netns exec box ping -q -i 0.02 {gateway.split('/')[0]}")
     claim("the daemon is dead", stage.end_daemon(signal.SIGKILL) == -signal.SIGKILL)
     claim("every link, address and rule stays while nobody runs", stage.snapshot() == before)
     stage.start_daemon()
     claim("it knows the same networks by the same ids", stage.networks() == ids)
     claim("and found nothing to change: the links are the same objects", stage.snapshot() == before)
+    ping.send_signal(signal.SIGINT)
+    statistics = ping.communicate(timeout=10)[0]
+    show("ping, 50 times a second, all the while", statistics.partition("statistics ---\n")[2])
+    claim("no packet was lost", " 0% packet loss" in statistics)
+    stage.inside("ip netns delete box")
+    claim_soon("the box is gone again", lambda: stage.snapshot() == without_box)
 
 
 def damage(stage: Stage) -> None:
@@ -222,6 +246,11 @@ def damage(stage: Stage) -> None:
     claim_soon("the address is back", lambda: same_but_index(stage.snapshot(), before))
     stage.inside("nft flush ruleset")
     claim_soon("all rules are back", lambda: same_but_index(stage.snapshot(), before))
+    claim("the daemon is dead once more", stage.end_daemon(signal.SIGKILL) == -signal.SIGKILL)
+    stage.inside(f"ip link delete {bridge}")
+    stage.inside("nft flush ruleset")
+    stage.start_daemon()
+    claim_soon("what broke while nobody looked is repaired", lambda: same_but_index(stage.snapshot(), before))
     stage.towline("doctor")
 
 
