@@ -239,6 +239,25 @@ def test_networks_that_share_a_subnet_share_its_addresses(driver: DefaultIpam) -
     assert subnet_status(driver, second) == {"10.5.0.0/24": SubnetStatus(used=3, free=126)}
 
 
+def test_a_refusal_on_a_shared_subnet_gives_its_addresses_back(driver: DefaultIpam) -> None:
+    first = create(driver, "a", Ask("10.5.0.0/24", "10.5.0.0/26"))
+    before = leases(driver, first.id)
+    with pytest.raises(Failure):
+        create(driver, "b", Ask("10.5.0.0/24", "10.5.0.64/26", aux={"x": "10.5.0.9", "y": "10.5.0.1"}))
+    stored = replace(first, id="id-c", pools=(Pool("10.5.0.0/24", "10.5.0.128/25", "10.5.0.129"),))
+    endpoints = [Endpoint("e1", "e1", "id-c", ipv4="10.5.0.130/24"), Endpoint("e2", "e2", "id-c", ipv4="10.5.0.0/24")]
+    with pytest.raises(Conflict, match=r"is held by the subnet itself \(network\)$"):
+        restore_network(driver, stored, endpoints)
+    assert leases(driver, first.id) == before
+
+
+def test_a_subnet_starts_afresh_after_its_network(driver: DefaultIpam) -> None:
+    network = create(driver, "a", Ask("10.5.0.0/24"))
+    request_endpoint_address(driver, network, endpoint_id="e", name="e", v6=False)
+    release_network(driver, network, ())
+    assert subnet_status(driver, create(driver, "b", Ask("10.5.0.0/24")))["10.5.0.0/24"].used == 3
+
+
 def test_several_ranges_of_one_subnet_add_up(driver: DefaultIpam) -> None:
     network = create(driver, "a", Ask("10.5.0.0/24", "10.5.0.64/26"), Ask("10.5.0.0/24", "10.5.0.128/26"))
     assert subnet_status(driver, network) == {"10.5.0.0/24": SubnetStatus(used=4, free=126)}

@@ -67,6 +67,10 @@ def test_a_shared_subnet_is_free_when_its_last_user_goes() -> None:
         pools.take(subnet)
     assert pools.release(subnet, ranges[0])
     pools.take(subnet)
+    pools.take(subnet, ranges[0])
+    assert not pools.release(subnet, ranges[0])
+    with pytest.raises(PoolOverlap):
+        pools.take(subnet)
 
 
 def test_dockers_default_pools_in_their_order() -> None:

@@ -78,6 +78,7 @@ def test_gaps_equal_a_set_of_integers(steps: list[tuple[bool, int, int]], start:
     assert subject.is_free(min(start, end), max(start, end)) == (
         set(range(min(start, end), max(start, end) + 1)) <= free
     )
+    assert {at for at in range(128) if subject.is_free(at, at)} == free
     size = 1 << order
     wanted = [at for at in range(0, 128, size) if at >= start and at + size - 1 <= end]
     expected = next((at for at in wanted if set(range(at, at + size)) <= free), None)
@@ -91,6 +92,13 @@ def test_members_that_nest_reappear_when_the_outer_one_goes() -> None:
     assert not subject.overlaps("10.2.0.0/16")
     assert subject.overlaps("10.1.255.0/24")
     assert subject.overlaps("192.168.1.0/24")
+
+
+def test_an_inner_member_that_goes_leaves_the_outer_one() -> None:
+    subject = PrefixSet(["10.0.0.0/8", "10.1.0.0/16"])
+    subject.discard("10.1.0.0/16")
+    assert subject.overlaps("10.1.2.0/24")
+    assert str(subject.first_gap(parse_prefix("10.0.0.0/7"), 16)) == "11.0.0.0/16"
 
 
 def test_a_wider_member_names_itself_before_the_inner_ones() -> None:

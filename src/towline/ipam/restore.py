@@ -68,7 +68,8 @@ def _take(driver: IpamDriver, query: AddressQuery, who: str, undo: ExitStack) ->
     try:
         driver.request_address(query)
     except AddressTaken as error:
-        held = f"{error.held.reason} {error.held.owner}".rstrip()
+        owner, reason = error.held.owner, error.held.reason
+        held = f"{reason} {owner}" if owner else f"the subnet itself ({reason})"
         raise Conflict(f"{query.reason} address {query.address} of {who} ({query.owner}) is held by {held}") from error
     except AddressOutOfRange as error:
         raise Conflict(f"{query.reason} address {query.address} of {who} ({query.owner}) is out of range") from error
