@@ -63,11 +63,10 @@ def test_too_long_an_attribute_is_refused() -> None:
 @given(ADDRESS, st.integers(1, 2**31 - 1))
 def test_addresses_parse_back(address: tuple[object, int], index: int) -> None:
     cidr = f"{address[0]}/{address[1]}"
-    for message in (codec.add_address(index, cidr), codec.delete_address(index, cidr)):
-        parsed = codec.parse_address(message.body)
-        assert parsed is not None
-        assert codec.split_cidr(parsed.cidr) == codec.split_cidr(cidr)
-        assert (parsed.link, parsed.kernel_made) == (index, False)
+    parsed = codec.parse_address(codec.add_address(index, cidr).body)
+    assert parsed is not None
+    assert codec.split_cidr(parsed.cidr) == codec.split_cidr(cidr)
+    assert (parsed.link, parsed.kernel_made) == (index, False)
 
 
 @given(

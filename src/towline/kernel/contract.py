@@ -59,7 +59,7 @@ class Links(Protocol):
 
     def repair_bridges(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
         """Bring existing links of these names to the desired state, changing only what differs
-        (alias, MAC, MTU, addresses, up)."""
+        (alias, MAC, MTU, addresses, up). Addresses that somebody else added stay."""
         ...
 
     def silence(self, names: Sequence[str]) -> list[KernelError | None]:

@@ -188,7 +188,7 @@ class FakeLinks:
             up=True,
             mac=bridge.mac.lower() or link.mac,
             mtu=bridge.mtu or link.mtu,
-            addresses=tuple(str(ip_interface(cidr)) for cidr in bridge.addresses),
+            addresses=tuple(dict.fromkeys((*link.addresses, *(str(ip_interface(cidr)) for cidr in bridge.addresses)))),
         )
         return self._set_ipv6(bridge)
 

@@ -53,12 +53,10 @@ class NfNetlinkNft:
 
     def commit(self, changes: Sequence[NftChange]) -> None:
         """A replaced table is planned from a dump: if the ruleset changes meanwhile, it is planned again."""
-        reads = any(isinstance(change, AddTable) for change in changes)
-        for _ in range(_ATTEMPTS):
-            generation = self._generation() if reads else None
-            if self._send(generation, list(self._steps(changes))):
-                return
-        raise KernelError(errno.EAGAIN, "commit nftables transaction", "the ruleset keeps changing")
+        try:
+            self._commit(changes)
+        except OSError as error:
+            raise _refused(error, "commit nftables transaction") from error
 
     def read(self, table: TableId) -> TableState | None:
         try:
@@ -69,8 +67,18 @@ class NfNetlinkNft:
             raise _refused(error, f"read table {table.family} {table.name}") from error
 
     def foreign_forward_chains(self) -> list[ForeignChain]:
-        chains = [info for info in self._chains(None) if _is_foreign_forward(info)]
-        return [self._foreign(info) for info in chains]
+        try:
+            return [self._foreign(info) for info in self._chains(None) if _is_foreign_forward(info)]
+        except OSError as error:
+            raise _refused(error, "read other software's forward chains") from error
+
+    def _commit(self, changes: Sequence[NftChange]) -> None:
+        reads = any(isinstance(change, AddTable) for change in changes)
+        for _ in range(_ATTEMPTS):
+            generation = self._generation() if reads else None
+            if self._send(generation, list(self._steps(changes))):
+                return
+        raise KernelError(errno.EAGAIN, "commit nftables transaction", "the ruleset keeps changing")
 
     def _steps(self, changes: Sequence[NftChange]) -> Iterator[Step]:
         deleted: set[TableId] = set()
@@ -105,7 +113,7 @@ class NfNetlinkNft:
         except OSError as error:
             if error.errno == errno.ENOENT:
                 return None
-            raise _refused(error, f"read table {table.family} {table.name}") from error
+            raise
 
     def _send(self, generation: int | None, steps: list[Step]) -> bool:
         """False if the ruleset is no longer of that generation."""
@@ -117,7 +125,7 @@ class NfNetlinkNft:
         except OSError as error:
             if error.errno == errno.ERESTART:
                 return False
-            raise _refused(error, "commit nftables transaction") from error
+            raise
         for step, ack in zip(steps, acks, strict=True):
             if ack.errno and ack.errno != errno.ECANCELED:
                 raise KernelError(ack.errno, step.operation, ack.text)

@@ -95,7 +95,7 @@ def _expression(name: str) -> bytes:
     if not name.startswith("@th,"):
         raise ValueError(f"{name} cannot stand beside raw packet bits in a key")
     offset, length = map(int, name.removeprefix("@th,").split(","))
-    fields = (0, 2, _TRANSPORT_HEADER, offset, length)
+    fields = (0, 0, _TRANSPORT_HEADER, offset, length)
     return _number(0, _EXPR_PAYLOAD) + _entry(1, b"".join([_number(i, value) for i, value in enumerate(fields)]))
 
 

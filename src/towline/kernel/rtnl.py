@@ -28,11 +28,8 @@ _LAST_INDEX = 0x7FFF_FFFF
 
 
 class _Step(NamedTuple):
-    """accepts: an errno that is as good as done."""
-
     message: Message
     operation: str
-    accepts: int = 0
 
 
 class RtnlLinks:
@@ -141,12 +138,7 @@ class RtnlLinks:
         if attrs or not link.up:
             steps.append(_Step(codec.set_link(index, *attrs, up=True), f"repair bridge {name}"))
         wanted = [str(ip_interface(cidr)) for cidr in bridge.addresses]
-        excess = [cidr for cidr in link.addresses if cidr not in wanted]
-        for cidr in excess:
-            deletion = codec.delete_address(index, cidr)
-            steps.append(_Step(deletion, f"delete address {cidr} from {name}", errno.EADDRNOTAVAIL))
-        # With the first IPv4 address of a subnet the kernel deletes the others of that subnet, so all are put back.
-        missing = wanted if excess else [cidr for cidr in wanted if cidr not in link.addresses]
+        missing = [cidr for cidr in wanted if cidr not in link.addresses]
         return steps + _addressing(name, index, missing)
 
     def _set_ipv6(self, bridge: Bridge, *, fresh: bool = False) -> KernelError | None:
@@ -182,7 +174,7 @@ def _addressing(name: str, index: int, addresses: Sequence[str]) -> list[_Step]:
 
 def _first_refusal(item: Sequence[_Step], acks: Sequence[Ack]) -> KernelError | None:
     for step, ack in zip(item, acks, strict=True):
-        if ack.errno not in (0, step.accepts):
+        if ack.errno:
             return KernelError(ack.errno, step.operation, ack.text)
     return None
 

@@ -158,12 +158,6 @@ def add_address(index: int, cidr: str) -> Message:
     return Message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, head + attrs + attr(IFA_FLAGS, _U32.pack(flags)))
 
 
-def delete_address(index: int, cidr: str) -> Message:
-    family, address, prefix = split_cidr(cidr)
-    head = IFADDRMSG.pack(family, prefix, 0, 0, index)
-    return Message(RTM_DELADDR, 0, head + attr(IFA_LOCAL, address) + attr(IFA_ADDRESS, address))
-
-
 def split_cidr(cidr: str) -> tuple[int, bytes, int]:
     """(address family, packed address, prefix length). ValueError if it is none."""
     text, _, prefix = cidr.partition("/")
