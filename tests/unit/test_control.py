@@ -195,11 +195,18 @@ async def test_a_name_that_waits_to_be_unlinked_can_be_used_again() -> None:
         assert list(await engine.diagnose()) == []
 
 
-async def test_a_foreign_link_of_that_name_is_refused_and_untouched() -> None:
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("veth", "^existing interface web0 is not a bridge$"),
+        ("bridge", "^bridge web0 exists on this host and belongs to no network here: delete it, or choose another"),
+    ],
+)
+async def test_a_foreign_link_of_that_name_is_refused_and_untouched(kind: str, text: str) -> None:
     world = World()
-    theirs = world.links.add_foreign("web0", "dummy")
+    theirs = world.links.add_foreign("web0", kind)
     async with running(world) as engine:
-        with pytest.raises(Failure, match="web0"):
+        with pytest.raises(Failure, match=text):
             await engine.create_network(CreateNetwork("web", options={NAME: "web0"}))
         assert world.links.links["web0"] == theirs
         assert set(world.stored()) == PREDEFINED

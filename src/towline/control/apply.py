@@ -17,7 +17,7 @@ from towline.control.work import Outcome, Realisation, Work
 from towline.firewall import network_elements
 from towline.kernel.contract import Kernel
 from towline.model.desired import Bridge
-from towline.model.errors import KernelError, StoreError, TowlineError
+from towline.model.errors import Failure, KernelError, StoreError, TowlineError
 from towline.model.ruleset import AddElements, DeleteElements, Element, NftChange
 from towline.store.contract import Change, Store
 
@@ -94,10 +94,11 @@ class Applier:
         self._ensure_forwarding(works)
         for i, bridge, error in zip(owners, bridges, self._kernel.links.create_bridges(bridges), strict=True):
             if error is not None and error.errno == errno.EEXIST:
-                error = self._name_taken(bridge, error)
-                if error is not None:
-                    outcomes[i] = error
+                taken = self._name_taken(bridge, error)
+                if taken is not None:
+                    outcomes[i] = taken
                     continue
+                error = None
             undo[i].push(f"remove link {bridge.name}", partial(self._discard, bridge.name))
             outcomes[i] = outcomes[i] or error
         return outcomes
@@ -108,11 +109,19 @@ class Applier:
         except KernelError as error:
             log.warning("networks cannot reach beyond this host", extra={"fields": {"error": str(error)}})
 
-    def _name_taken(self, bridge: Bridge, error: KernelError) -> KernelError | None:
+    def _name_taken(self, bridge: Bridge, error: KernelError) -> TowlineError | None:
         """A link of that name exists. If it waits to be unlinked (its network is removed), unlink it and try again."""
-        if not self._reclaim(bridge.name):
+        if self._reclaim(bridge.name):
+            return self._kernel.links.create_bridges([bridge])[0]
+        link = self._kernel.links.find(bridge.name)
+        if link is None:
             return error
-        return self._kernel.links.create_bridges([bridge])[0]
+        if link.kind != "bridge":
+            return Failure(f"existing interface {bridge.name} is not a bridge")
+        return Failure(
+            f"bridge {bridge.name} exists on this host and belongs to no network here:"
+            " delete it, or choose another com.docker.network.bridge.name"
+        )
 
     def _discard(self, name: str) -> None:
         error = self._kernel.links.silence([name])[0]
