@@ -51,6 +51,9 @@ def _range_faults(text: str, subnet: Prefix | None, shown: str) -> Iterator[str]
 
 
 def _address_fault(text: str, subnet: Prefix | None, shown: str) -> str:
+    """An address that is empty (auxiliary only) or has a zone is in no subnet, as in Go's netip."""
+    if not text or "%" in text:
+        return f"parent subnet {shown} doesn't contain this address"
     v6, value = parse_address(text)
     if v6 != _is_v6(subnet):
         return f"parent subnet is an {_family(subnet)} block"
