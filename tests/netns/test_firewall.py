@@ -188,6 +188,14 @@ def test_an_internal_network_keeps_to_itself_and_its_gateway(world: Lab, family:
     assert Peer(world.router, "", "").dial(world.a1.address(family), 80)
 
 
+def test_an_internal_network_reaches_nothing_that_is_open_to_others(world: Lab, family: int) -> None:
+    inside, neighbour = network(internal=True), network("br-b", mode("nat-unprotected"))
+    world.program(inside, neighbour, extra=publish(neighbour, world.b1))
+    assert world.a1.no_dial(world.b1.address(family), 80)
+    assert world.a1.no_dial(ROUTER[family], 8080)
+    assert world.outside.dial(world.b1.address(family), 80)
+
+
 def test_isolated_is_internal_in_its_family_only(world: Lab, family: int) -> None:
     ipv4, ipv6 = (mode("isolated"), NAT) if family == 4 else (NAT, mode("isolated"))
     world.program(NetworkRules("br-a", ipv4, ipv6))
@@ -215,10 +223,11 @@ def test_endpoints_of_one_network_talk_with_and_without_br_netfilter(world: Lab,
     _br_netfilter(world, "0")
 
 
-def test_icc_off_holds_in_the_ip_rules_too(world: Lab, family: int) -> None:
+@pytest.mark.parametrize("name", ["nat", "nat-unprotected"])
+def test_icc_off_holds_in_the_ip_rules_too(world: Lab, family: int, name: GatewayMode) -> None:
     """With br_netfilter the bridged packets pass the IP rules; no port is known to the bridge table here."""
     _br_netfilter(world, "1")
-    world.program(network(icc=False))
+    world.program(network(rules=mode(name), icc=False))
     assert world.a1.no_dial(world.a2.address(family), 80)
     assert world.a1.ping(GATEWAY_A[family])
     assert world.a1.dial(world.outside.address(family), 80)
