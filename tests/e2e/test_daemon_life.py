@@ -7,14 +7,16 @@ import os
 import signal
 import stat
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, DaemonFailed, UnixConnection
+from tests.support.daemon import TOWLINED, Daemon, DaemonFailed, UnixConnection
 from tests.support.netns import namespace
+from towline.api.server import GRACE_SECONDS
 
 STUB = (sys.executable, "-m", "tests.support.stub_daemon")
 MakeDaemon = Callable[..., Daemon]
@@ -106,6 +108,11 @@ def test_daemons_with_their_own_roots_and_namespaces_run_at_once(make_daemon: Ma
     assert two.http("GET", "/networks/only-here").status == 404
 
 
+def test_starts_in_a_namespace_whose_loopback_was_never_up(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(entry=["unshare", "--net", "--", *TOWLINED]).start()
+    assert daemon.http("POST", "/networks/create", {"Name": "web"}).status == 201
+
+
 def test_one_daemon_serves_many_sockets(make_daemon: MakeDaemon) -> None:
     with namespace() as net:
         daemon = make_daemon(net=net)
@@ -176,7 +183,9 @@ def test_open_event_stream_does_not_hold_up_the_stop(daemon: Daemon) -> None:
     answer = stream.getresponse()
     with ThreadPoolExecutor(1) as reader:
         ended = reader.submit(answer.read)
+        began = time.monotonic()
         assert daemon.stop() == 0
+        assert time.monotonic() - began < GRACE_SECONDS / 2
         ended.exception(10)
     stream.close()
 

@@ -80,6 +80,7 @@ def test_client_of_another_authority_does_not(verifying: Daemon, authority: Auth
         ping(verifying, context(authority, stranger))
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_versions_from_1_2(verifying: Daemon, authority: Authority) -> None:
     alice = authority.client("alice")
     at_most_1_2 = context(authority, alice)

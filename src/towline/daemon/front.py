@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from ssl import SSLContext
-
-from aiohttp import web
+from typing import TYPE_CHECKING
 
 from towline.daemon.listeners import BACKLOG, Listener
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from aiohttp import web
 
 
 @asynccontextmanager
@@ -17,11 +20,13 @@ async def answering(
 ) -> AsyncIterator[None]:
     """Serve on all listeners. In the end nothing more is accepted, running requests get the runner's time-out to end,
     and what is left then (streams) is cut."""
+    from aiohttp.web import SockSite
+
     await runner.setup()
     try:
         for listener in listeners:
             context = tls if listener.encrypted else None
-            await web.SockSite(runner, listener.socket, ssl_context=context, backlog=BACKLOG).start()
+            await SockSite(runner, listener.socket, ssl_context=context, backlog=BACKLOG).start()
         yield
     finally:
         await runner.cleanup()

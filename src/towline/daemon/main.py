@@ -56,9 +56,7 @@ def _run(loaded: Loaded, build: Build | None, make_runner: MakeRunner | None) ->
     import uvloop
 
     from towline.daemon.logs import configure_logs
-
-    with _without_ca_certificates():
-        from towline.daemon.process import serve
+    from towline.daemon.process import serve
 
     configure_logs(loaded.config.log_level, loaded.config.log_format, debug=loaded.config.debug)
     faulthandler.register(signal.SIGUSR1)  # stacks of all threads to standard error, as dockerd does on SIGUSR1
@@ -106,6 +104,7 @@ def _build(config: Config) -> Service:
 
 
 def _make_runner(engine: Engine) -> web.BaseRunner:
-    from towline.api.server import make_runner
+    with _without_ca_certificates():
+        from towline.api.server import make_runner
 
     return make_runner(engine)
