@@ -196,6 +196,18 @@ def test_an_internal_network_reaches_nothing_that_is_open_to_others(world: Lab, 
     assert world.outside.dial(world.b1.address(family), 80)
 
 
+def test_somebody_elses_translation_is_admitted_but_opens_no_internal_network(world: Lab, family: int) -> None:
+    ip, to = ("ip", world.a1.ipv4) if family == 4 else ("ip6", f"[{world.a1.ipv6}]")
+    hook = "type nat hook prerouting priority -200"
+    chain = f"table {ip} operators {{\n chain c {{\n {hook}\n tcp dport 9090 dnat to {to}:80\n }}\n}}\n"
+    world.router.run(["nft", "-f", "-"], input=chain)
+    world.program(network())
+    assert world.outside.dial(ROUTER[family], 9090)
+    world.program(network(internal=True))
+    assert world.outside.no_dial(ROUTER[family], 9090)
+    world.router.run(["nft", f"delete table {ip} operators"])
+
+
 def test_isolated_is_internal_in_its_family_only(world: Lab, family: int) -> None:
     ipv4, ipv6 = (mode("isolated"), NAT) if family == 4 else (NAT, mode("isolated"))
     world.program(NetworkRules("br-a", ipv4, ipv6))
