@@ -18,7 +18,7 @@ from bench.cases import Limits, Recorder
 from bench.peers import Engine, EngineFailed, dockerd, towlined
 
 _RESTART_LEVEL = 1000  # start-up and memory are measured again with this many networks
-_FULL = Limits(rounds=40, seconds=60.0, fill_seconds=240.0, starts=5)
+_FULL = Limits(rounds=40, seconds=60.0, fill_seconds=400.0, starts=5)
 _QUICK = Limits(rounds=10, seconds=20.0, fill_seconds=30.0, starts=2)
 
 
@@ -98,7 +98,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         "--levels", type=_parse_levels, help="numbers of existing networks, ascending (0,200,1000,10000)"
     )
     parser.add_argument("--rounds", type=int, default=0, help="rounds per level (40; quick 10)")
-    parser.add_argument("--fill-seconds", type=float, default=0.0, help="time an engine has to reach a level (240)")
+    parser.add_argument("--fill-seconds", type=float, default=0.0, help="time an engine has to reach a level (400)")
     parser.add_argument("--engines", default="towline,dockerd", help="which to run")
     parser.add_argument("--out", type=Path, default=Path("bench/out/bench.json"), help="where the JSON goes")
     options = parser.parse_args(argv)

@@ -51,6 +51,7 @@ def build(recorder: Recorder, engines: dict[str, str]) -> Report:
             "kernel": platform.release(),
             "cpus": str(os.cpu_count()),
             "python": platform.python_version(),
+            "load": " ".join(f"{load:.1f}" for load in os.getloadavg()),
             "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         },
         engines=engines,

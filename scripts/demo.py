@@ -152,11 +152,6 @@ class Stage:
         rules = tuple(sorted(re.split(r"[\s,]+", ruleset)))
         return Snapshot({link["ifname"]: link["ifindex"] for link in links}, frozenset(addresses), rules)
 
-    def log(self) -> str:
-        with contextlib.suppress(OSError):
-            return (self._directory / "log").read_text(errors="replace")[-3000:]
-        return ""
-
     def close(self) -> None:
         for process in (*self._programs, self._daemon, self._holder):
             if process is not None and process.poll() is None:
@@ -278,13 +273,16 @@ def main() -> int:
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="towline-demo-") as directory, contextlib.ExitStack() as stack:
-        chapter("1. A daemon in a network namespace of its own")
-        stage = Stage(Path(directory))
-        stack.callback(stage.close)
         try:
+            chapter("1. A daemon in a network namespace of its own")
+            stage = Stage(Path(directory))
+            stack.callback(stage.close)
             tell(stage)
         except ClaimFailedError as failure:
-            print(f"  {_RED}NOT TRUE:{_PLAIN} {failure}\n\nThe daemon's log ends with:\n{stage.log()}", flush=True)
+            print(f"  {_RED}NOT TRUE:{_PLAIN} {failure}", flush=True)
+            log = Path(directory, "log")
+            if log.exists():
+                print(f"\nThe daemon's log ends with:\n{log.read_text(errors='replace')[-3000:]}", flush=True)
             return 1
     print(f"\n{_BOLD}Namespace, daemon and files of this demo are gone; your own network was not touched.{_PLAIN}")
     return 0
