@@ -20,13 +20,15 @@ Matcher = Callable[[str], bool]
 
 _SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 _PARTS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?[=!<]|[*+]|\{\d*,?\d*\}|\?|\)|.", re.DOTALL)
-_NOT_RE2 = re.compile(r"\(\?[=!<]|\\\d")
+_NOT_RE2 = re.compile(r"\(\?[=!<]|\\\d|\[.*(?:\[|--|&&|~~|\|\|).*", re.DOTALL)
 _REPETITION = re.compile(r"[*+]|\{.+")
 
 
 def matcher(pattern: str) -> Matcher:
-    """Whether the pattern is found in a text. What RE2 does not know matches nothing, as in Docker.
+    """Whether the pattern is found in a text.
 
+    What RE2 does not know matches nothing, as in Docker; so do classes that Python may come to read otherwise (POSIX
+    classes, "--" and "&&" in brackets).
     InvalidParameter if it could take long: a repeated group, more than two repetitions, more than eight optional
     parts, more than eight alternatives in several groups, more than 1,024 characters.
     Texts longer than 256 characters are only searched for plain words.

@@ -18,7 +18,8 @@ ROW = re.compile(r"^\| ([^|]+?) \| (\d+) \|", re.MULTILINE)
 
 
 def test_the_document_lists_every_difference_of_the_replay() -> None:
-    listed = {(scenario, int(step)) for scenario, step in ROW.findall(DOCUMENT.read_text())}
+    table = DOCUMENT.read_text().partition("| Scenario | Step |")[2].partition("\n\n")[0]
+    listed = {(scenario, int(step)) for scenario, step in ROW.findall(table)}
     assert listed == set(DIFFERENCES)
 
 
