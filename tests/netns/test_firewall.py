@@ -198,7 +198,7 @@ def test_an_internal_network_reaches_nothing_that_is_open_to_others(world: Lab, 
 
 def test_somebody_elses_translation_is_admitted_but_opens_no_internal_network(world: Lab, family: int) -> None:
     ip, to = ("ip", world.a1.ipv4) if family == 4 else ("ip6", f"[{world.a1.ipv6}]")
-    hook = "type nat hook prerouting priority -200"
+    hook = "type nat hook prerouting priority -150"
     chain = f"table {ip} operators {{\n chain c {{\n {hook}\n tcp dport 9090 dnat to {to}:80\n }}\n}}\n"
     world.router.run(["nft", "-f", "-"], input=chain)
     world.program(network())
