@@ -19,10 +19,11 @@ from towline.ipam import networks as ipam_networks
 from towline.ipam.prefixes import PrefixSet
 from towline.ipam.registry import builtin_drivers as builtin_ipams
 from towline.model.config import GLOBAL_POOLS, Config
+from towline.model.endpoint import Endpoint
 from towline.model.errors import Conflict, NotFound
 from towline.model.events import Event
 from towline.model.info import Counters, Finding
-from towline.model.network import Endpoint, Lease, Network, SubnetStatus
+from towline.model.network import Lease, Network, SubnetStatus
 from towline.model.requests import Created, CreateNetwork
 from towline.plan.network import plan_network
 from towline.policy.network import Admission, check_removal

@@ -11,8 +11,9 @@ import msgspec
 import pytest
 from hypothesis import strategies as st
 
+from towline.model.endpoint import Endpoint
 from towline.model.errors import RevisionConflict
-from towline.model.network import Endpoint, Network, Pool
+from towline.model.network import Network, Pool
 from towline.store.contract import Change, Delete, Put, SetMeta, Store
 from towline.store.feed import KEPT_UPDATES
 

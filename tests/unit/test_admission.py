@@ -2,8 +2,9 @@ import pytest
 from msgspec.structs import replace
 
 from towline.drivers.registry import builtin_drivers
+from towline.model.endpoint import Endpoint
 from towline.model.errors import Conflict, Failure, Forbidden, InvalidParameter, NotFound, TowlineError
-from towline.model.network import Endpoint, Network
+from towline.model.network import Network
 from towline.model.requests import CreateNetwork, PoolRequest
 from towline.policy.network import Admission, check_removal
 from towline.store.contract import Put

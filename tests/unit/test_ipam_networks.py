@@ -23,8 +23,9 @@ from towline.ipam.null import NullIpam
 from towline.ipam.prefixes import PrefixSet
 from towline.ipam.registry import builtin_drivers
 from towline.model.config import AddressPool
+from towline.model.endpoint import Endpoint
 from towline.model.errors import Conflict, Failure, Forbidden, InvalidParameter, NotFound
-from towline.model.network import Endpoint, Lease, Network, Pool, SubnetStatus
+from towline.model.network import Lease, Network, Pool, SubnetStatus
 from towline.model.requests import PoolRequest
 
 UINT64_MAX = 2**64 - 1

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from towline.api.versions import Version
-from towline.model.network import Endpoint, Network, Pool, SubnetStatus
+from towline.model.endpoint import Endpoint
+from towline.model.network import Network, Pool, SubnetStatus
 
 LIST_WITHOUT_CONTAINERS: Version = (1, 28)
 INSPECT_WITH_STATUS: Version = (1, 52)

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from towline.model.config import Config
+from towline.model.endpoint import Endpoint
 from towline.model.events import Event
 from towline.model.info import Counters, Finding
-from towline.model.network import Endpoint, Lease, Network, SubnetStatus
+from towline.model.network import Lease, Network, SubnetStatus
 from towline.model.requests import Created, CreateNetwork
 
 

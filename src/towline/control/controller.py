@@ -19,9 +19,10 @@ from towline.ipam import networks as ipam_networks
 from towline.ipam.registry import IpamDrivers
 from towline.kernel.contract import Links
 from towline.model.config import Config
+from towline.model.endpoint import Endpoint
 from towline.model.errors import InvalidParameter, NotFound
 from towline.model.info import Counters, Finding
-from towline.model.network import Endpoint, Lease, Network, SubnetStatus
+from towline.model.network import Lease, Network, SubnetStatus
 from towline.model.requests import Created, CreateNetwork
 from towline.store.contract import META_SWEEP, SWEEP_SUSPENDED, SetMeta, Store
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from towline.model.network import Endpoint, Network
+from towline.model.endpoint import Endpoint
+from towline.model.network import Network
 from towline.model.view import View
 from towline.store.contract import Change, Delete, Put
 

@@ -12,8 +12,9 @@ from towline.ipam.errors import UnknownPool
 from towline.ipam.handles import pool_id
 from towline.ipam.prefix import parse_address, parse_prefix
 from towline.ipam.restore import restore_network
+from towline.model.endpoint import Endpoint
 from towline.model.errors import TowlineError
-from towline.model.network import Endpoint, Lease, Network, Pool, SubnetStatus
+from towline.model.network import Lease, Network, Pool, SubnetStatus
 
 __all__ = [
     "allocate_network",

@@ -8,8 +8,9 @@ from contextlib import ExitStack
 from towline.ipam.contract import AddressQuery, IpamDriver, LeaseBook, PoolQuery
 from towline.ipam.errors import AddressOutOfRange, AddressTaken, PoolOverlap
 from towline.ipam.handles import pool_id, pool_of, space_of
+from towline.model.endpoint import Endpoint
 from towline.model.errors import Conflict
-from towline.model.network import Endpoint, Network, Pool
+from towline.model.network import Network, Pool
 
 
 def restore_network(driver: IpamDriver, network: Network, endpoints: Sequence[Endpoint]) -> None:

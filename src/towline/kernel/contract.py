@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from towline.model.desired import Bridge
+from towline.model.desired import Bridge, Defaults, Interface
 from towline.model.errors import KernelError
 from towline.model.ruleset import AddElements as AddElements
 from towline.model.ruleset import AddTable as AddTable
@@ -102,6 +102,59 @@ class Sysctl(Protocol):
 
     def write(self, path: str, value: str) -> None:
         """KernelError with ENOENT, EACCES, EROFS, EINVAL."""
+        ...
+
+
+class Inside(msgspec.Struct, frozen=True):
+    """A sandbox's namespace as it is. routes: (destination CIDR, gateway or "", interface name), main table."""
+
+    links: tuple[Link, ...]
+    routes: tuple[tuple[str, str, str], ...]
+
+
+class Sandboxes(Protocol):
+    """Network namespaces and what is plugged into them. `path` names a namespace: a pinned one of ours, /proc/<pid>/ns/net,
+    or any other; it is opened for each call and never kept. NotANamespace if it is none; NamespaceGone if it is absent."""
+
+    def make(self, path: str) -> None:
+        """A new namespace with lo up, pinned at `path` (a bind mount). EEXIST if one is pinned there already."""
+        ...
+
+    def drop(self, path: str) -> None:
+        """Unpin; the kernel takes its links apart when the last process has left. Absent is no error."""
+        ...
+
+    def pinned(self, directory: str) -> list[str]:
+        """Paths of the namespaces pinned in a directory."""
+        ...
+
+    def join(self, path: str, interface: Interface) -> None:
+        """Make the veth pair with both ends in place (never moved), addresses, routes, sysctls, up: two sends. All or
+        nothing: what was made is gone again when a KernelError is raised (it names the step). EEXIST if the sandbox has
+        an interface of that name."""
+        ...
+
+    def leave(self, path: str, host_names: Sequence[str]) -> list[KernelError | None]:
+        """Take the pairs apart by their host ends; returns when they are unlisted and their names free. Absent is no error."""
+        ...
+
+    def set_defaults(self, path: str, defaults: Defaults) -> None:
+        """Make the main table's default routes on interfaces of ours exactly these, in one send, without a moment
+        without one where one stays. Default routes on interfaces that are not ours are left alone."""
+        ...
+
+    def look(self, path: str) -> Inside: ...
+    def announce(self, path: str, interface: Interface) -> None:
+        """Send one gratuitous ARP and one unsolicited neighbour advertisement per address. Never blocks for long."""
+        ...
+
+
+class Flows(Protocol):
+    """conntrack entries, over our own ctnetlink codec."""
+
+    def forget(self, addresses: Sequence[str], *, protocol: str = "", port: int = 0) -> int:
+        """Remove the entries in which one of these addresses is an end (original or reply direction), optionally only of
+        a protocol and with that original destination port; answers how many."""
         ...
 
 

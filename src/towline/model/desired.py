@@ -17,6 +17,10 @@ def network_alias(network_id: str) -> str:
     return f"{ALIAS_PREFIX}network:{network_id}"
 
 
+def endpoint_alias(endpoint_id: str) -> str:
+    return f"{ALIAS_PREFIX}endpoint:{endpoint_id}"
+
+
 class Bridge(msgspec.Struct, frozen=True):
     """A bridge device, up.
 
@@ -31,6 +35,41 @@ class Bridge(msgspec.Struct, frozen=True):
     mtu: int = 0
     addresses: tuple[str, ...] = ()
     ipv6_off: bool = False
+
+
+class Route(msgspec.Struct, frozen=True):
+    """destination: CIDR, "0.0.0.0/0" or "::/0" for a default route. gateway "": on-link."""
+
+    destination: str
+    gateway: str = ""
+
+
+class Interface(msgspec.Struct, frozen=True):
+    """One endpoint's veth pair: the host end on its bridge, the other end in the sandbox's namespace.
+
+    host_name, alias: the host end. bridge: name of the bridge it is plugged into. name: in the sandbox. addresses: CIDR,
+    both families, added without duplicate address detection. sysctls: (path relative to /proc/sys, value) in the
+    sandbox's namespace. ipv6_off: no IPv6 on the sandbox's end. Default routes belong to the sandbox, not to one
+    interface: see `Defaults`.
+    """
+
+    host_name: str
+    alias: str
+    bridge: str
+    name: str
+    mac: str
+    mtu: int = 0
+    addresses: tuple[str, ...] = ()
+    routes: tuple[Route, ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    ipv6_off: bool = False
+
+
+class Defaults(msgspec.Struct, frozen=True):
+    """Where a sandbox's default routes go: (interface name, gateway address or "" for on-link) per family, or None."""
+
+    ipv4: tuple[str, str] | None = None
+    ipv6: tuple[str, str] | None = None
 
 
 class FamilyRules(msgspec.Struct, frozen=True):

@@ -66,18 +66,6 @@ class Network(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.name in PREDEFINED
 
 
-class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A sandbox's attachment to a network. Addresses are CIDR, or "" when the family is off."""
-
-    id: str
-    name: str
-    network: str
-    sandbox: str = ""
-    mac: str = ""
-    ipv4: str = ""
-    ipv6: str = ""
-
-
 class Lease(msgspec.Struct, frozen=True):
     """An address that is taken, by whom and why.
 

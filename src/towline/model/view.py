@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from towline.model.network import Endpoint, Network
+from towline.model.endpoint import Endpoint
+from towline.model.network import Network
 
 
 class View(Protocol):

@@ -18,8 +18,9 @@ from zlib import crc32
 
 import msgspec
 
+from towline.model.endpoint import Endpoint
 from towline.model.errors import StoreCorrupt, StoreError
-from towline.model.network import Endpoint, Network
+from towline.model.network import Network
 
 Stored = Network | Endpoint | str | int
 Reader = Callable[[str, bytes], Stored]

@@ -7,7 +7,8 @@ from typing import Protocol
 
 import msgspec
 
-from towline.model.network import Endpoint, Network
+from towline.model.endpoint import Endpoint
+from towline.model.network import Network
 from towline.model.view import View
 
 

@@ -8,7 +8,8 @@ by one, in the order of the update.
 
 from __future__ import annotations
 
-from towline.model.network import Endpoint, Network
+from towline.model.endpoint import Endpoint
+from towline.model.network import Network
 from towline.store.contract import Change, Delete, Put, SetMeta
 
 

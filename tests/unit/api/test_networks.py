@@ -11,8 +11,8 @@ import pytest
 from tests.support.fake_engine import FakeEngine
 from tests.support.served import ask
 from towline.api.wire_out import rfc3339_nano
+from towline.model.endpoint import Endpoint
 from towline.model.errors import Conflict, KernelError, StoreError, TowlineError, Unavailable
-from towline.model.network import Endpoint
 
 NAMED_WEB = "/networks/create", {"Name": "web"}
 
