@@ -90,7 +90,13 @@ def test_the_digest_is_in_the_first_rule_only() -> None:
         assert all(len(name.encode()) <= 128 for name in names)
 
 
-@pytest.mark.parametrize("name", ["", "x" * 16, "é" * 8])
+def test_trusted_names_that_no_interface_can_have_are_passed_over() -> None:
+    rules = NetworkRules("br-a", FamilyRules(), None, trusted=("eth1", "", "x" * 16, "a\0b"))
+    trusted = [element.key[:16] for element in network_elements(rules) if element.set == "trusted"]
+    assert trusted == [keys.ifname("eth1")]
+
+
+@pytest.mark.parametrize("name", ["", "x" * 16, "é" * 8, "a\0b"])
 def test_interface_names_that_do_not_fit(name: str) -> None:
     with pytest.raises(ValueError, match="must have 1 to 15 bytes"):
         keys.ifname(name)

@@ -28,7 +28,10 @@ class PublishedPort(msgspec.Struct, frozen=True):
 
 
 def network_elements(rules: NetworkRules) -> tuple[Element, ...]:
-    """Everything that the firewall must know of one network."""
+    """Everything that the firewall must know of one network.
+
+    Trusted interfaces need not exist (Docker checks nothing there); a name that none can have is passed over.
+    """
     bridge = keys.ifname(rules.bridge)
     elements = [Element(INET, "bridges", bridge), Element(INET, "self", bridge + bridge)]
     if rules.icc:
@@ -37,7 +40,8 @@ def network_elements(rules: NetworkRules) -> tuple[Element, ...]:
         if family is None:
             elements.append(Element(INET, f"off{suffix}", bridge))
         elements += _family(bridge, suffix, family, internal=rules.internal)
-    elements += [Element(INET, "trusted", keys.ifname(name) + bridge) for name in dict.fromkeys(rules.trusted)]
+    names = [name for name in dict.fromkeys(rules.trusted) if keys.is_ifname(name)]
+    elements += [Element(INET, "trusted", keys.ifname(name) + bridge) for name in names]
     return tuple(elements)
 
 

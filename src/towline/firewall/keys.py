@@ -8,13 +8,16 @@ from ipaddress import IPv6Address, ip_address
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "ipv6-icmp": 58, "sctp": 132}
 
 
+def is_ifname(name: str) -> bool:
+    return 0 < len(name.encode()) < 16 and "\0" not in name
+
+
 @lru_cache(maxsize=4096)
 def ifname(name: str) -> bytes:
     """16 bytes, NUL padded. ValueError beyond the kernel's 15."""
-    data = name.encode()
-    if not 0 < len(data) < 16:
-        raise ValueError(f"interface name {name!r} must have 1 to 15 bytes")
-    return data.ljust(16, b"\0")
+    if not is_ifname(name):
+        raise ValueError(f"interface name {name!r} must have 1 to 15 bytes, none of them NUL")
+    return name.encode().ljust(16, b"\0")
 
 
 def address(text: str) -> bytes:
