@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.firewall_lab import Lab, Peer, lab
+from tests.support.firewall_lab import SILENCE, Lab, Peer, lab
 from towline.firewall import PublishedPort, published_elements
 from towline.model.desired import FamilyRules, GatewayMode, NetworkRules
 from towline.model.ruleset import Element
@@ -199,12 +200,12 @@ def test_an_internal_network_reaches_nothing_that_is_open_to_others(world: Lab, 
 def test_somebody_elses_translation_is_admitted_but_opens_no_internal_network(world: Lab, family: int) -> None:
     ip, to = ("ip", world.a1.ipv4) if family == 4 else ("ip6", f"[{world.a1.ipv6}]")
     hook = "type nat hook prerouting priority -150"
-    chain = f"table {ip} operators {{\n chain c {{\n {hook}\n tcp dport 9090 dnat to {to}:80\n }}\n}}\n"
+    chain = f"table {ip} operators {{\n chain c {{\n {hook}\n udp dport 9090 dnat to {to}:80\n }}\n}}\n"
     world.router.run(["nft", "-f", "-"], input=chain)
     world.program(network())
-    assert world.outside.dial(ROUTER[family], 9090)
+    assert _datagram_arrives(world.outside, (ROUTER[family], 9090), world.a1)
     world.program(network(internal=True))
-    assert world.outside.no_dial(ROUTER[family], 9090)
+    assert not _datagram_arrives(world.outside, (ROUTER[family], 9090), world.a1)
     world.router.run(["nft", f"delete table {ip} operators"])
 
 
@@ -265,6 +266,20 @@ def test_other_traffic_of_the_host_is_not_ours(world: Lab, family: int) -> None:
     assert world.outside.dial(world.b1.address(family), 80)
     assert world.b1.dial(world.outside.address(family), 80)
     assert world.outside.caller() == world.b1.address(family)
+
+
+def _datagram_arrives(sender: Peer, target: tuple[str, int], receiver: Peer, port: int = 80) -> bool:
+    """No answer is needed for it, so it shows the way in alone."""
+    inside = receiver.ns.call(socket.socket, socket.AF_INET6, socket.SOCK_DGRAM)
+    outside = sender.ns.call(socket.socket, socket.AF_INET6 if ":" in target[0] else socket.AF_INET, socket.SOCK_DGRAM)
+    with inside, outside:
+        inside.bind(("::", port))
+        inside.settimeout(SILENCE)
+        outside.sendto(b"x", target)
+        try:
+            return inside.recv(10) == b"x"
+        except TimeoutError:
+            return False
 
 
 def _br_netfilter(world: Lab, value: str) -> None:
