@@ -113,8 +113,11 @@ class Inside(msgspec.Struct, frozen=True):
 
 
 class Sandboxes(Protocol):
-    """Network namespaces and what is plugged into them. `path` names a namespace: a pinned one of ours, /proc/<pid>/ns/net,
-    or any other; it is opened for each call and never kept. NotANamespace if it is none; NamespaceGone if it is absent."""
+    """Network namespaces and what is plugged into them.
+
+    `path` names a namespace: a pinned one of ours, /proc/<pid>/ns/net, or any other; it is opened for each call and never
+    kept. Raises model.errors.NotANamespace if it is none, NamespaceGone if it is absent.
+    """
 
     def make(self, path: str) -> None:
         """A new namespace with lo up, pinned at `path` (a bind mount). EEXIST if one is pinned there already."""
@@ -135,7 +138,7 @@ class Sandboxes(Protocol):
         ...
 
     def leave(self, path: str, host_names: Sequence[str]) -> list[KernelError | None]:
-        """Take the pairs apart by their host ends; returns when they are unlisted and their names free. Absent is no error."""
+        """Take the pairs apart by their host ends; returns when they are unlisted and the names free. Absent is no error."""
         ...
 
     def set_defaults(self, path: str, defaults: Defaults) -> None:
@@ -153,8 +156,8 @@ class Flows(Protocol):
     """conntrack entries, over our own ctnetlink codec."""
 
     def forget(self, addresses: Sequence[str], *, protocol: str = "", port: int = 0) -> int:
-        """Remove the entries in which one of these addresses is an end (original or reply direction), optionally only of
-        a protocol and with that original destination port; answers how many."""
+        """Remove the entries in which one of these addresses is an end (original or reply direction), optionally only
+        of a protocol and with that original destination port; answers how many."""
         ...
 
 

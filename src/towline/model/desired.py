@@ -47,8 +47,8 @@ class Route(msgspec.Struct, frozen=True):
 class Interface(msgspec.Struct, frozen=True):
     """One endpoint's veth pair: the host end on its bridge, the other end in the sandbox's namespace.
 
-    host_name, alias: the host end. bridge: name of the bridge it is plugged into. name: in the sandbox. addresses: CIDR,
-    both families, added without duplicate address detection. sysctls: (path relative to /proc/sys, value) in the
+    host_name, alias: the host end. bridge: name of the bridge it is plugged into. name: in the sandbox. addresses:
+    CIDR, both families, added without duplicate address detection. sysctls: (path relative to /proc/sys, value) in the
     sandbox's namespace. ipv6_off: no IPv6 on the sandbox's end. Default routes belong to the sandbox, not to one
     interface: see `Defaults`.
     """

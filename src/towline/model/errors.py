@@ -54,6 +54,14 @@ class KernelError(Failure):
         self.reason = reason
 
 
+class NamespaceGone(NotFound):
+    """There is nothing at the path of a network namespace."""
+
+
+class NotANamespace(InvalidParameter):
+    """The path names something else than a network namespace."""
+
+
 class StoreError(Failure):
     """The store could not be read or written (disk full, read-only, I/O error). State in memory is unchanged."""
 
