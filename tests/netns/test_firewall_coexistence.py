@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,7 +10,15 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.firewall_lab import Lab, lab
-from towline.firewall import PublishedPort, admit_changes, base, network_elements, published_elements, withdraw_changes
+from towline.firewall import (
+    PublishedPort,
+    admit_changes,
+    base,
+    endpoint_elements,
+    network_elements,
+    published_elements,
+    withdraw_changes,
+)
 from towline.kernel.contract import AddElements, AddTable
 from towline.model.desired import FamilyRules, NetworkRules
 
@@ -119,7 +128,9 @@ def test_a_chain_that_drops_nothing_and_one_that_nobody_knows_are_left_alone(wor
 def test_a_listing_can_be_loaded_again(world: Lab) -> None:
     """`nft list ruleset > /etc/nftables.conf` is how many hosts keep their rules: ours must not break theirs."""
     port = PublishedPort("", 8080, "tcp", world.a1.ipv4, 80)
-    world.program(RULES, extra=published_elements(RULES, port))
+    guard = endpoint_elements(RULES, "va1", "02:42:ac:1e:01:02", [world.a1.ipv4, world.a1.ipv6])
+    world.program(RULES, extra=[*published_elements(RULES, port), *guard])
+    assert "towline" in json.dumps(json.loads(world.router.run(["nft", "-j", "list", "ruleset"])))
     before = [world.nft.read(table.id) for table in base()]
     saved = world.router.run(["nft", "list", "ruleset"])
     world.router.run(["nft", "flush", "ruleset"])
