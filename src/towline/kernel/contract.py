@@ -115,8 +115,8 @@ class Inside(msgspec.Struct, frozen=True):
 class Sandboxes(Protocol):
     """Network namespaces and what is plugged into them.
 
-    `path` names a namespace: a pinned one of ours, /proc/<pid>/ns/net, or any other; it is opened for each call and never
-    kept. Raises model.errors.NotANamespace if it is none, NamespaceGone if it is absent.
+    `path` names a namespace: a pinned one of ours, /proc/<pid>/ns/net, or any other; it is opened for each call and
+    never kept. Raises model.errors.NotANamespace if it is none, NamespaceGone if it is absent.
     """
 
     def make(self, path: str) -> None:
@@ -138,7 +138,8 @@ class Sandboxes(Protocol):
         ...
 
     def leave(self, path: str, host_names: Sequence[str]) -> list[KernelError | None]:
-        """Take the pairs apart by their host ends; returns when they are unlisted and the names free. Absent is no error."""
+        """Take the pairs apart by their host ends; returns when they are unlisted and their names free. Absent is no
+        error."""
         ...
 
     def set_defaults(self, path: str, defaults: Defaults) -> None:

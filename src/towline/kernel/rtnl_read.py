@@ -56,13 +56,22 @@ class LinkReader:
     def routes(self) -> list[HostRoute]:
         found: dict[HostRoute, None] = {}
         for family in self._families:
-            for body in self._dump(codec.get_routes(family), "list routes"):
+            for body in self._routes_of(family):
                 route = codec.parse_route(body)
                 if route and route.on_link and route.prefix and (host := codec.host_route(route.prefix, route.link)):
                     found[host] = None
         for link, cidrs in self._addresses(0).items():
             found.update((host, None) for cidr in cidrs if (host := codec.host_route(cidr, link)))
         return list(found)
+
+    def _routes_of(self, family: int) -> list[bytes]:
+        """Where no route was ever made (lo never came up) there is no main table yet: ENOENT, which means none."""
+        try:
+            return self._dump(codec.get_routes(family), "list routes")
+        except KernelError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return []
 
     def _addresses(self, index: int) -> dict[int, list[str]]:
         """ifindex -> CIDRs, without the link-local ones that the kernel made; index 0: of all links."""
