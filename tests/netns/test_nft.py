@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support.netns import Namespace
@@ -16,7 +18,8 @@ from towline.kernel import nft_codec as codec
 from towline.kernel.contract import AddElements, AddTable
 from towline.kernel.netlink import iter_messages
 from towline.kernel.nft import NfNetlinkNft
-from towline.model.ruleset import Element
+from towline.model.errors import KernelError
+from towline.model.ruleset import Element, Set
 
 _NETLINK_NETFILTER, _NFTABLES_GROUP = 12, 7
 _FOREIGN = f"""
@@ -109,3 +112,49 @@ def test_replacing_is_one_transaction(ns: Namespace, nft: NfNetlinkNft) -> None:
     assert kinds.count(codec.NEWRULE) == kinds.count(codec.DELRULE) == 3
     assert codec.DELTABLE not in kinds
     assert codec.DELCHAIN not in kinds
+
+
+def test_a_table_that_changes_meanwhile_is_planned_again(
+    ns: Namespace, nft: NfNetlinkNft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process adds a set to our table between our dump and our commit, twice."""
+    nft.commit([AddTable(TABLE)])
+    read_generation = nft._generation
+    meddling = iter(("a", "b"))
+
+    def generation() -> int:
+        found = read_generation()
+        if letter := next(meddling, ""):
+            ns.run(["nft", f"add set inet towline-test {letter} {{ type mark; }}"])
+        return found
+
+    monkeypatch.setattr(nft, "_generation", generation)
+    nft.commit([AddTable(TABLE), AddElements((named(1),))])
+    state = nft.read(ID)
+    assert state is not None
+    assert state.sets["names"] == {name(1): b""}
+    assert {entry["name"] for entry in listed(ns, "set")} >= {"a", "b"}
+
+
+def test_a_ruleset_that_never_rests_is_given_up(
+    ns: Namespace, nft: NfNetlinkNft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nft, "_generation", lambda: 4_000_000_000)
+    with pytest.raises(KernelError, match="keeps changing") as caught:
+        nft.commit([AddTable(TABLE)])
+    assert caught.value.errno == errno.EAGAIN
+    assert nft.read(ID) is None
+
+
+def test_an_operators_rule_that_holds_a_set_of_ours_is_named(ns: Namespace, nft: NfNetlinkNft) -> None:
+    """It does not stand in the way of replacing that set's elements, only of redefining it."""
+    nft.commit([AddTable(TABLE)])
+    ns.run(["nft", "add rule inet towline-test user iifname @names drop"])
+    nft.commit([AddTable(TABLE)])
+    changed = msgspec.structs.replace(TABLE, sets=(Set("names", ("ether_addr",)), *TABLE.sets[1:]))
+    with pytest.raises(KernelError, match="delete set inet towline-test names") as caught:
+        nft.commit([AddTable(changed)])
+    assert caught.value.errno == errno.EBUSY
+    state = nft.read(ID)
+    assert state is not None
+    assert state.chains["forward"] == ("first", "second")
