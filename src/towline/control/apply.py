@@ -34,8 +34,8 @@ def elements_of(realisations: Sequence[Realisation]) -> tuple[Element, ...]:
 
 
 class Applier:
-    """retire: takes the names of links that are silent and waits to unlink them later; reclaim: unlinks one now if it
-    is waiting, and tells whether it was."""
+    """retire: takes the names of links that are silent, to unlink them later; reclaim: unlinks one now if it is
+    waiting, so that its name is free. need_repair: store and kernel differ, and somebody must compare them soon."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Applier:
         *,
         forwarding: Forwarding,
         retire: Callable[[Sequence[str]], None],
-        reclaim: Callable[[str], bool],
+        reclaim: Callable[[str], None],
         need_repair: Callable[[], None],
     ) -> None:
         self._store = store
@@ -92,13 +92,12 @@ class Applier:
         if not bridges:
             return outcomes
         self._ensure_forwarding(works)
+        for bridge in bridges:
+            self._reclaim(bridge.name)
         for i, bridge, error in zip(owners, bridges, self._kernel.links.create_bridges(bridges), strict=True):
             if error is not None and error.errno == errno.EEXIST:
-                taken = self._name_taken(bridge, error)
-                if taken is not None:
-                    outcomes[i] = taken
-                    continue
-                error = None
+                outcomes[i] = self._name_taken(bridge, error)
+                continue
             undo[i].push(f"remove link {bridge.name}", partial(self._discard, bridge.name))
             outcomes[i] = outcomes[i] or error
         return outcomes
@@ -108,11 +107,10 @@ class Applier:
             self._forwarding.ensure(r.network for work in works for r in work.creates)
         except KernelError as error:
             log.warning("networks cannot reach beyond this host", extra={"fields": {"error": str(error)}})
+            self._need_repair()
 
-    def _name_taken(self, bridge: Bridge, error: KernelError) -> TowlineError | None:
-        """A link of that name exists. If it waits to be unlinked (its network is removed), unlink it and try again."""
-        if self._reclaim(bridge.name):
-            return self._kernel.links.create_bridges([bridge])[0]
+    def _name_taken(self, bridge: Bridge, error: KernelError) -> TowlineError:
+        """A link of that name exists, and it is not one of ours on its way out."""
         link = self._kernel.links.find(bridge.name)
         if link is None:
             return error

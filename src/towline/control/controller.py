@@ -20,7 +20,7 @@ from towline.ipam.registry import IpamDrivers
 from towline.kernel.contract import Links
 from towline.model.config import Config
 from towline.model.endpoint import Endpoint
-from towline.model.errors import InvalidParameter, NotFound
+from towline.model.errors import InvalidParameter, KernelError, NotFound, TowlineError
 from towline.model.info import Counters, Finding
 from towline.model.network import Lease, Network, SubnetStatus
 from towline.model.requests import Created, CreateNetwork
@@ -78,12 +78,14 @@ class Controller:
         restore_addresses(self._store, self._ipams)
         self._writer.start()
         self._reaper.start()
-        await self._writer.exclusive(
+        equal = await self._writer.exclusive(
             lambda: bring_up(self._store, self._reconciler, self._ipams, sweep=self._may_sweep())
         )
         await ensure_predefined(self._store, self._networks, self._writer, self._links, self.config)
         self._watch = watch
         watch.start()
+        if not equal:
+            watch.request()
 
     async def stop(self) -> None:
         """Finish what was accepted. Networks and their traffic stay as they are."""
@@ -157,13 +159,13 @@ class Controller:
         return [d.finding for d in await self._writer.exclusive(self._reconciler.compare)]
 
     async def repair(self) -> Sequence[Finding]:
-        differences = await self._writer.exclusive(lambda: self._repair(self._reconciler.compare, sweep=True))
+        differences, _ = await self._writer.exclusive(lambda: self._repair(self._reconciler.compare, sweep=True))
         if not self._may_sweep():
             await self._writer.exclusive(lambda: self._store.update([SetMeta(META_SWEEP, None)]))
         return [d.finding for d in differences]
 
-    async def on_drift(self, touched: Touched) -> None:
-        """The drift watch's repair."""
+    async def on_drift(self, touched: Touched) -> bool:
+        """The drift watch's repair; False if something is left to be repaired."""
 
         def compare() -> list[Difference]:
             if touched.everything:
@@ -172,19 +174,27 @@ class Controller:
             return [*(d for name in sorted(touched.links) for d in self._reconciler.compare_link(name)), *found]
 
         started = time.monotonic()
-        found = await self._writer.exclusive(lambda: self._repair(compare, sweep=self._may_sweep()))
+        try:
+            found, errors = await self._writer.exclusive(lambda: self._repair(compare, sweep=self._may_sweep()))
+        except KernelError as error:
+            log.error("comparison failed", extra={"fields": {"error": str(error)}})
+            return False
         self.counters.reconciles += 1
         self.counters.drift_repairs += len(found)
         milliseconds = round((time.monotonic() - started) * 1000, 1)
         for difference in found:
             what = {"object": difference.finding.object, "problem": difference.finding.problem}
-            log.warning("drift repaired", extra={"fields": {**what, "milliseconds": milliseconds}})
+            log.warning(
+                "drift repaired" if not errors else "drift found",
+                extra={"fields": {**what, "milliseconds": milliseconds}},
+            )
+        return not errors
 
-    def _repair(self, compare: Callable[[], list[Difference]], *, sweep: bool) -> list[Difference]:
+    def _repair(
+        self, compare: Callable[[], list[Difference]], *, sweep: bool
+    ) -> tuple[list[Difference], list[TowlineError]]:
         differences = [d for d in compare() if sweep or not d.sweep]
-        if differences:
-            self._reconciler.repair(differences, sweep=sweep)
-        return differences
+        return differences, self._reconciler.repair(differences, sweep=sweep) if differences else []
 
     def _may_sweep(self) -> bool:
         return self._store.meta(META_SWEEP) != SWEEP_SUSPENDED

@@ -14,7 +14,8 @@ from towline.kernel.contract import Drift, Monitor
 log = logging.getLogger(__name__)
 
 GATHER = 0.02  # seconds from the first notification to the comparison
-Repair = Callable[["Touched"], Coroutine[Any, Any, None]]
+FIRST_RETRY, LAST_RETRY = 0.1, 30.0  # seconds until a repair that failed is tried again; each pause is doubled
+Repair = Callable[["Touched"], Coroutine[Any, Any, bool]]
 
 
 class Touched:
@@ -30,7 +31,8 @@ class Touched:
 
 
 class DriftWatch:
-    """concerns: is this link one of ours? on_route: the host's routes or addresses changed."""
+    """concerns: is this link one of ours? on_route: the host's routes or addresses changed. repair: False if something
+    could not be repaired; then everything is compared again a little later."""
 
     def __init__(
         self,
@@ -46,6 +48,8 @@ class DriftWatch:
         self._repair = repair
         self._touched = Touched()
         self._task: asyncio.Task[None] | None = None
+        self._pause = FIRST_RETRY
+        self._again: asyncio.TimerHandle | None = None
         self._closed = False
 
     def start(self) -> None:
@@ -55,6 +59,8 @@ class DriftWatch:
 
     async def close(self) -> None:
         self._closed = True
+        if self._again is not None:
+            self._again.cancel()
         loop = asyncio.get_running_loop()
         for fileno in self._monitor.filenos():
             loop.remove_reader(fileno)
@@ -96,6 +102,19 @@ class DriftWatch:
             while self._touched and not self._closed:
                 await asyncio.sleep(GATHER)
                 touched, self._touched = self._touched, Touched()
-                await self._repair(touched)
+                self._judge(await self._repair(touched), touched)
         finally:
             self._task = None
+
+    def _judge(self, repaired: bool, touched: Touched) -> None:
+        """A failure is forgotten when a comparison of everything went well."""
+        if not repaired:
+            if self._again is None:
+                self._again = asyncio.get_running_loop().call_later(self._pause, self._try_again)
+        elif touched.everything:
+            self._pause = FIRST_RETRY
+
+    def _try_again(self) -> None:
+        self._again = None
+        self._pause = min(2 * self._pause, LAST_RETRY)
+        self.request()

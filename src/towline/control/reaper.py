@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from towline.kernel.contract import Links
+from towline.model.errors import KernelError
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ GROUP = 8  # links deleted at once: bounds how long a create can wait behind the
 QUIET = 0.02  # seconds without a write before unlinking starts
 PATIENCE = 1.0  # seconds that a link waits at most for a quiet writer; then it goes in a small group
 HURRIED_GROUP = 2
+FIRST_RETRY, LAST_RETRY = 0.1, 30.0  # seconds until a link that the kernel kept is tried again; each pause is doubled
 CROWD = 256  # links waiting, from which on unlinking does not wait for a quiet writer
 
 
@@ -36,10 +38,11 @@ class Reaper:
         self._changed = threading.Condition()
         self._pending: dict[str, float] = {}
         self._working: set[str] = set()
+        self._refused: dict[str, float] = {}
         self._urgent = False
         self._closed = False
         self._wake = asyncio.Event()
-        self._reaped = asyncio.Condition()
+        self._reaped = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "reaper")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -56,28 +59,26 @@ class Reaper:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake.set)
 
-    def reclaim(self, name: str) -> bool:
-        """Make sure that a retired link is unlinked now, so that its name can be used; False if it was not retired."""
+    def reclaim(self, name: str) -> None:
+        """If this link was retired, make sure that it is unlinked now, so that its name can be used."""
         with self._changed:
-            if name in self._working:
-                self._changed.wait_for(lambda: name not in self._working)
-                return True
-            if self._pending.pop(name, None) is None:
-                return False
+            self._changed.wait_for(lambda: name not in self._working)
+            if self._pending.pop(name, None) is None and name not in self._refused:
+                return
         self._remove([name])
-        return True
 
     def waiting(self) -> frozenset[str]:
+        """Links on their way out; one that the kernel refused to delete is not among them until it is tried again."""
         with self._changed:
             return frozenset(self._pending) | self._working
 
     async def gone(self, names: Iterable[str]) -> None:
         """Wait until the kernel has unlinked these."""
         wanted = set(names)
-        self._urgent = True
-        self._wake.set()
-        async with self._reaped:
-            await self._reaped.wait_for(lambda: not wanted & self.waiting())
+        while wanted & (self.waiting() | self._refused.keys()):
+            self._urgent = True
+            self._wake.set()
+            await self._reaped.wait()
 
     async def close(self, *, budget: float) -> None:
         """Unlink what waits, for at most `budget` seconds; the next start sweeps the rest."""
@@ -99,8 +100,6 @@ class Reaper:
                 continue
             group = self._take(await self._settle())
             await loop.run_in_executor(self._thread, self._remove, group)
-            async with self._reaped:
-                self._reaped.notify_all()
 
     async def _settle(self) -> int:
         """Return when the writer has been quiet for a moment, or patience ends: how many links may go at once."""
@@ -123,11 +122,40 @@ class Reaper:
             return group
 
     def _remove(self, names: Sequence[str]) -> None:
-        errors = self._links.remove(names)
-        failed = [(name, error) for name, error in zip(names, errors, strict=True) if error is not None]
+        errors = dict(zip(names, self._try_remove(names), strict=True))
         with self._changed:
             self._working.difference_update(names)
+            for name, error in errors.items():
+                pause = self._refused.pop(name, 0.0)
+                if error is not None:
+                    self._refused[name] = min(2 * pause or FIRST_RETRY, LAST_RETRY)
             self._changed.notify_all()
-        for name, error in failed:
-            fields = {"link": name, "error": str(error)}
-            log.error("link not deleted; the next comparison will find it", extra={"fields": fields})
+        for name, error in errors.items():
+            if error is not None:
+                self._postpone(name, error)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._tell)
+
+    def _try_remove(self, names: Sequence[str]) -> list[KernelError | None]:
+        try:
+            return self._links.remove(names)
+        except KernelError as error:
+            return [error for _ in names]
+
+    def _tell(self) -> None:
+        """Wake all who wait for links to be gone, and let them look."""
+        self._reaped.set()
+        self._reaped = asyncio.Event()
+
+    def _postpone(self, name: str, error: KernelError) -> None:
+        pause = self._refused[name]
+        log.error(
+            "link not deleted; it will be tried again",
+            extra={"fields": {"link": name, "error": str(error), "seconds": pause}},
+        )
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.call_later, pause, self._retry, name)
+
+    def _retry(self, name: str) -> None:
+        if name in self._refused:
+            self.retire([name])

@@ -40,15 +40,16 @@ def restore_addresses(store: Store, ipams: IpamDrivers) -> None:
                 log.error("addresses not taken back", extra={"fields": fields})
 
 
-def bring_up(store: Store, reconciler: Reconciler, ipams: IpamDrivers, *, sweep: bool) -> None:
-    """Writer thread. Make the kernel hold what the store says."""
+def bring_up(store: Store, reconciler: Reconciler, ipams: IpamDrivers, *, sweep: bool) -> bool:
+    """Writer thread. Make the kernel hold what the store says; False if it refused something."""
     differences = reconciler.compare()
     for difference in differences:
         fields = {"object": difference.finding.object, "problem": difference.finding.problem}
         log.info("difference", extra={"fields": fields})
-    reconciler.repair(differences, sweep=sweep)
+    errors = reconciler.repair(differences, sweep=sweep)
     if _finish_intents(store, reconciler, ipams):
-        reconciler.repair(reconciler.compare_rules(), sweep=sweep)
+        errors += reconciler.repair(reconciler.compare_rules(), sweep=sweep)
+    return not errors
 
 
 def _finish_intents(store: Store, reconciler: Reconciler, ipams: IpamDrivers) -> int:
