@@ -126,7 +126,11 @@ class ArmedService:
 
 
 def counted_build(config: Config) -> Any:
-    steps = Steps(msgspec.json.decode(os.environ[VARIABLE], type=Orders))
+    return build_counted(config, Steps(msgspec.json.decode(os.environ[VARIABLE], type=Orders)))
+
+
+def build_counted(config: Config, steps: Steps) -> Any:
+    """The service over real parts that `steps` counts and refuses."""
     parts: Parts = real_parts(config)
     counted = replace(
         parts,

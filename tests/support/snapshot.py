@@ -1,0 +1,50 @@
+"""All that a request may change, as values to compare: links, addresses, routes, rules, records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.support.daemon import Daemon
+from tests.support.equality import assert_equal
+
+_VOLATILE = frozenset({"handle", "packets", "bytes", "metainfo", "operstate"})
+
+
+def snapshot(daemon: Daemon) -> dict[str, Any]:
+    """From `ip`, `nft` and the API; without counters and handles, and not in an order that only history explains."""
+    return {
+        "links": _sorted(json.loads(daemon.run("ip", "-j", "address"))),
+        "routes": sorted(daemon.run("ip", "route", "show", "table", "all").splitlines()),
+        "rules": without_volatile(json.loads(daemon.run("nft", "-j", "list", "ruleset"))),
+        "networks": _sorted(daemon.http("GET", "/v1.56/networks").json),
+        "forwarding": daemon.run("sysctl", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"),
+    }
+
+
+@contextmanager
+def nothing_changes(daemon: Daemon) -> Iterator[None]:
+    """What happens inside leaves no trace in store and kernel, and these agree."""
+    before, revision = snapshot(daemon), _revision(daemon)
+    yield
+    assert snapshot(daemon) == before
+    assert _revision(daemon) == revision
+    assert_equal(daemon)
+
+
+def without_volatile(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_volatile(item) for key, item in value.items() if key not in _VOLATILE}
+    if isinstance(value, list):
+        return [without_volatile(item) for item in value]
+    return value
+
+
+def _sorted(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted((without_volatile(item) for item in objects), key=lambda item: json.dumps(item, sort_keys=True))
+
+
+def _revision(daemon: Daemon) -> int:
+    return int(daemon.http("GET", "/towline/v1/state").json["revision"])
