@@ -10,6 +10,7 @@ from towline.api import body, wire_in, wire_out
 from towline.api.call import Call, empty_answer, json_answer, json_value
 from towline.api.gotext import parse_bool
 from towline.model.errors import InvalidParameter
+from towline.model.network import Network
 from towline.policy import resolve
 from towline.policy.filters import NetworkFilter, PruneFilter, parse
 
@@ -23,16 +24,22 @@ _DISCONNECT = body.shape(wire_in.DisconnectRequest, wire_in.GO_DISCONNECT)
 
 async def list_networks(call: Call) -> web.Response:
     engine, fragments = call.engine, call.fragments
-    wanted = NetworkFilter(parse(call.query.get("filters", "")))
-    networks = engine.networks()
-    with_containers = call.version < wire_out.LIST_WITHOUT_CONTAINERS
-    items = [
-        wire_out.list_item(fragments.of(network), engine.endpoints_of(network.id) if with_containers else None)
-        for network in networks
-        if wanted.matches(network, lambda network_id: bool(engine.endpoints_of(network_id)))
-    ]
-    fragments.forget_all_but(networks, len(networks))
+    filters = parse(call.query.get("filters", ""))
+    everything = engine.networks()
+    networks = _select(call, NetworkFilter(filters), everything) if filters else everything
+    items = [fragments.of(network) for network in networks]
+    if call.version < wire_out.LIST_WITHOUT_CONTAINERS:
+        endpoints = (engine.endpoints_of(network.id) for network in networks)
+        items = [wire_out.old_list_item(*pair) for pair in zip(items, endpoints, strict=True)]
+    fragments.forget_all_but(everything, len(everything))
     return json_answer(b"[%b]\n" % b",".join(items))
+
+
+def _select(call: Call, wanted: NetworkFilter, networks: list[Network]) -> list[Network]:
+    def in_use(network_id: str) -> bool:
+        return bool(call.engine.endpoints_of(network_id))
+
+    return [network for network in networks if wanted.matches(network, in_use)]
 
 
 async def inspect_network(call: Call) -> web.Response:

@@ -22,7 +22,7 @@ encode = msgspec.json.Encoder().encode
 
 
 class Fragments:
-    """Encoded networks by id, each `{...}` without its last brace."""
+    """Encoded networks by id, as GET /networks lists them."""
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[Network, bytes]] = {}
@@ -31,7 +31,7 @@ class Fragments:
         kept = self._kept.get(network.id)
         if kept is not None and kept[0] is network:
             return kept[1]
-        fragment = encode(_network(network))[:-1]
+        fragment = encode(_network(network))
         self._kept[network.id] = (network, fragment)
         return fragment
 
@@ -44,17 +44,15 @@ class Fragments:
 
 def inspect(fragment: bytes, endpoints: Iterable[Endpoint], subnets: Mapping[str, SubnetStatus] | None) -> bytes:
     """GET /networks/{id}. subnets: None before API 1.52."""
-    body = b'%b,"Containers":%b' % (fragment, encode(_containers(endpoints)))
+    body = _with_containers(fragment, endpoints)
     if subnets is not None:
         body += b',"Status":%b' % encode({"IPAM": _status(subnets)})
     return body + b"}\n"
 
 
-def list_item(fragment: bytes, endpoints: Iterable[Endpoint] | None) -> bytes:
-    """An element of GET /networks. endpoints: None from API 1.28 on, where containers are left out."""
-    if endpoints is None:
-        return fragment + b"}"
-    return b'%b,"Containers":%b}' % (fragment, encode(_containers(endpoints)))
+def old_list_item(fragment: bytes, endpoints: Iterable[Endpoint]) -> bytes:
+    """An element of GET /networks before API 1.28; from then on it is the fragment."""
+    return _with_containers(fragment, endpoints) + b"}"
 
 
 def rfc3339_nano(moment: int) -> str:
@@ -101,6 +99,11 @@ def _pool(pool: Pool) -> dict[str, Any]:
 
 def _sorted(values: dict[str, str] | None) -> dict[str, str] | None:
     return values if values is None else dict(sorted(values.items()))
+
+
+def _with_containers(fragment: bytes, endpoints: Iterable[Endpoint]) -> bytes:
+    """Without the last brace."""
+    return b'%b,"Containers":%b' % (fragment[:-1], encode(_containers(endpoints)))
 
 
 def _containers(endpoints: Iterable[Endpoint]) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class NetworkFilter:
     def matches(self, network: Network, in_use: Callable[[str], bool]) -> bool:
         """in_use: whether the network of that id has endpoints; asked only when the filter needs it."""
         filters = self._filters
-        return not filters or (
+        return (
             _exact(filters, "driver", network.driver)
             and _exact(filters, "scope", network.scope)
             and self._id.matches(network.id)
