@@ -3,55 +3,114 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, TypeVar
 
 from towline.model.endpoint import Endpoint
 from towline.model.network import Network
+from towline.model.sandbox import Sandbox
 from towline.model.view import View
 from towline.store.contract import Change, Delete, Put
 
+R = TypeVar("R", Network, Endpoint, Sandbox)
+
+
+class Layer(Generic[R]):
+    """Records of one kind that a batch puts or deletes, over a base that is left as it is."""
+
+    def __init__(self) -> None:
+        self.put: dict[str, R] = {}
+        self.deleted: set[str] = set()
+
+    def stage_put(self, record: R) -> None:
+        self.put[record.id] = record
+        self.deleted.discard(record.id)
+
+    def stage_delete(self, record_id: str) -> None:
+        self.put.pop(record_id, None)
+        self.deleted.add(record_id)
+
+    def by_id(self, record_id: str, base: R | None) -> R | None:
+        return self.put.get(record_id) or self._kept(base)
+
+    def first(self, wanted: Callable[[R], bool], base: R | None) -> R | None:
+        """The record that is `wanted`: one of ours, else the base's answer if it still is one."""
+        staged = next((record for record in self.put.values() if wanted(record)), None)
+        return staged or self._kept(base)
+
+    def over(self, base: Iterable[R], wanted: Callable[[R], bool] = lambda _: True) -> Iterable[R]:
+        yield from (record for record in base if record.id not in self.put and record.id not in self.deleted)
+        yield from (record for record in self.put.values() if wanted(record))
+
+    def _kept(self, base: R | None) -> R | None:
+        changed = base is None or base.id in self.put or base.id in self.deleted
+        return None if changed else base
+
 
 class Draft:
-    """A View over a View: the base, with the networks of earlier plans laid over it."""
+    """A View over a View: the base, with the records of earlier plans laid over it."""
 
     def __init__(self, base: View) -> None:
         self._base = base
-        self._added: dict[str, Network] = {}
-        self._removed: set[str] = set()
+        self._networks: Layer[Network] = Layer()
+        self._endpoints: Layer[Endpoint] = Layer()
+        self._sandboxes: Layer[Sandbox] = Layer()
 
     def stage(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            if isinstance(change, Put) and isinstance(change.record, Network):
-                self._added[change.record.id] = change.record
-            elif isinstance(change, Delete) and change.kind is Network:
-                self._added.pop(change.id, None)
-                self._removed.add(change.id)
+            match change:
+                case Put(record=Network() as network):
+                    self._networks.stage_put(network)
+                case Put(record=Endpoint() as endpoint):
+                    self._endpoints.stage_put(endpoint)
+                case Put(record=Sandbox() as sandbox):
+                    self._sandboxes.stage_put(sandbox)
+                case Delete(kind=kind, id=record_id):
+                    layers: dict[type, Layer[Network] | Layer[Endpoint] | Layer[Sandbox]] = {
+                        Network: self._networks,
+                        Endpoint: self._endpoints,
+                        Sandbox: self._sandboxes,
+                    }
+                    layers[kind].stage_delete(record_id)
+                case _:
+                    pass
 
     @property
     def revision(self) -> int:
         return self._base.revision
 
     def network(self, network_id: str) -> Network | None:
-        return self._added.get(network_id) or self._still(self._base.network(network_id))
+        return self._networks.by_id(network_id, self._base.network(network_id))
 
     def network_named(self, name: str) -> Network | None:
-        return self._new(lambda n: n.name == name) or self._still(self._base.network_named(name))
+        return self._networks.first(lambda n: n.name == name, self._base.network_named(name))
 
     def network_with_link(self, link: str) -> Network | None:
-        return self._new(lambda n: n.link == link) or self._still(self._base.network_with_link(link))
+        return self._networks.first(lambda n: n.link == link, self._base.network_with_link(link))
 
     def networks(self) -> Iterable[Network]:
-        yield from (n for n in self._base.networks() if n.id not in self._removed)
-        yield from self._added.values()
-
-    def endpoints_of(self, network_id: str) -> tuple[Endpoint, ...]:
-        return self._base.endpoints_of(network_id)
+        return self._networks.over(self._base.networks())
 
     def dependants_of(self, config_name: str) -> tuple[Network, ...]:
-        added = tuple(n for n in self._added.values() if n.config_from == config_name)
-        return added + tuple(n for n in self._base.dependants_of(config_name) if n.id not in self._removed)
+        base = self._base.dependants_of(config_name)
+        return tuple(self._networks.over(base, lambda n: n.config_from == config_name))
 
-    def _still(self, network: Network | None) -> Network | None:
-        return None if network is None or network.id in self._removed else network
+    def endpoint(self, endpoint_id: str) -> Endpoint | None:
+        return self._endpoints.by_id(endpoint_id, self._base.endpoint(endpoint_id))
 
-    def _new(self, wanted: Callable[[Network], bool]) -> Network | None:
-        return next((n for n in self._added.values() if wanted(n)), None)
+    def endpoint_with_link(self, host_link: str) -> Endpoint | None:
+        return self._endpoints.first(lambda e: e.host_link == host_link, self._base.endpoint_with_link(host_link))
+
+    def endpoints_of(self, network_id: str) -> tuple[Endpoint, ...]:
+        return tuple(self._endpoints.over(self._base.endpoints_of(network_id), lambda e: e.network == network_id))
+
+    def endpoints_in(self, sandbox_id: str) -> tuple[Endpoint, ...]:
+        return tuple(self._endpoints.over(self._base.endpoints_in(sandbox_id), lambda e: e.sandbox == sandbox_id))
+
+    def sandbox(self, sandbox_id: str) -> Sandbox | None:
+        return self._sandboxes.by_id(sandbox_id, self._base.sandbox(sandbox_id))
+
+    def sandbox_named(self, name: str) -> Sandbox | None:
+        return self._sandboxes.first(lambda s: s.name == name, self._base.sandbox_named(name))
+
+    def sandboxes(self) -> Iterable[Sandbox]:
+        return self._sandboxes.over(self._base.sandboxes())

@@ -21,15 +21,19 @@ import msgspec
 from towline.model.endpoint import Endpoint
 from towline.model.errors import StoreCorrupt, StoreError
 from towline.model.network import Network
+from towline.model.sandbox import Sandbox
 
-Stored = Network | Endpoint | str | int
+Stored = Network | Endpoint | Sandbox | str | int
 Reader = Callable[[str, bytes], Stored]
 
 NETWORK: Final = "network"
 ENDPOINT: Final = "endpoint"
+SANDBOX: Final = "sandbox"
 META: Final = "meta"
 REVISION: Final = "revision"
-KINDS: Mapping[type, str] = MappingProxyType({Network: NETWORK, Endpoint: ENDPOINT, str: META, int: REVISION})
+KINDS: Mapping[type, str] = MappingProxyType(
+    {Network: NETWORK, Endpoint: ENDPOINT, Sandbox: SANDBOX, str: META, int: REVISION}
+)
 
 VERSION = 1
 _HEAD = Struct(">BI")

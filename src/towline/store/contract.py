@@ -9,19 +9,20 @@ import msgspec
 
 from towline.model.endpoint import Endpoint
 from towline.model.network import Network
+from towline.model.sandbox import Sandbox
 from towline.model.view import View
 
 
 class Put(msgspec.Struct, frozen=True):
     """Create or replace. The record's type decides its kind."""
 
-    record: Network | Endpoint
+    record: Network | Endpoint | Sandbox
 
 
 class Delete(msgspec.Struct, frozen=True):
     """Deleting what is not there is no error."""
 
-    kind: type[Network] | type[Endpoint]
+    kind: type[Network] | type[Endpoint] | type[Sandbox]
     id: str
 
 

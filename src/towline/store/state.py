@@ -8,8 +8,11 @@ by one, in the order of the update.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from towline.model.endpoint import Endpoint
 from towline.model.network import Network
+from towline.model.sandbox import Sandbox
 from towline.store.contract import Change, Delete, Put, SetMeta
 
 
@@ -51,6 +54,15 @@ class State:
         self._by_link = Groups()
         self._by_config = Groups()
         self._by_network = Groups()
+        self._sandboxes: dict[str, Sandbox] = {}
+        self._by_sandbox_name = Groups()
+        self._by_sandbox = Groups()
+        self._by_host_link = Groups()
+        self._delete: dict[type, Callable[[str], None]] = {
+            Network: self._delete_network,
+            Endpoint: self._delete_endpoint,
+            Sandbox: self._delete_sandbox,
+        }
 
     def network(self, network_id: str) -> Network | None:
         return self._networks.get(network_id)
@@ -66,9 +78,31 @@ class State:
         """A copy, in order of creation."""
         return list(self._networks.values())
 
+    def endpoint(self, endpoint_id: str) -> Endpoint | None:
+        return self._endpoints.get(endpoint_id)
+
+    def endpoint_with_link(self, host_link: str) -> Endpoint | None:
+        return self._endpoints.get(self._by_host_link.first(host_link) or "")
+
     def endpoints_of(self, network_id: str) -> tuple[Endpoint, ...]:
-        found = (self._endpoints.get(endpoint_id) for endpoint_id in self._by_network.of(network_id))
+        return self._found(self._by_network.of(network_id))
+
+    def endpoints_in(self, sandbox_id: str) -> tuple[Endpoint, ...]:
+        return self._found(self._by_sandbox.of(sandbox_id))
+
+    def _found(self, endpoint_ids: list[str]) -> tuple[Endpoint, ...]:
+        found = (self._endpoints.get(endpoint_id) for endpoint_id in endpoint_ids)
         return tuple(endpoint for endpoint in found if endpoint is not None)
+
+    def sandbox(self, sandbox_id: str) -> Sandbox | None:
+        return self._sandboxes.get(sandbox_id)
+
+    def sandbox_named(self, name: str) -> Sandbox | None:
+        return self._sandboxes.get(self._by_sandbox_name.first(name) or "")
+
+    def sandboxes(self) -> list[Sandbox]:
+        """A copy, in order of creation."""
+        return list(self._sandboxes.values())
 
     def dependants_of(self, config_name: str) -> tuple[Network, ...]:
         found = (self._networks.get(network_id) for network_id in self._by_config.of(config_name))
@@ -83,11 +117,10 @@ class State:
                 self._put_network(network)
             case Put(record=Endpoint() as endpoint):
                 self._put_endpoint(endpoint)
+            case Put(record=Sandbox() as sandbox):
+                self._put_sandbox(sandbox)
             case Delete(kind=kind, id=record_id):
-                if kind is Network:
-                    self._delete_network(record_id)
-                else:
-                    self._delete_endpoint(record_id)
+                self._delete[kind](record_id)
             case SetMeta(key=key, value=value):
                 self._set_meta(key, value)
 
@@ -124,10 +157,30 @@ class State:
         old = self._endpoints.get(new.id)
         self._endpoints[new.id] = new
         self._by_network.add(new.network, new.id)
+        self._by_sandbox.add(new.sandbox, new.id)
+        self._by_host_link.add(new.host_link, new.id)
         if old is not None and old.network != new.network:
             self._by_network.discard(old.network, old.id)
+        if old is not None and old.sandbox != new.sandbox:
+            self._by_sandbox.discard(old.sandbox, old.id)
+        if old is not None and old.host_link != new.host_link:
+            self._by_host_link.discard(old.host_link, old.id)
 
     def _delete_endpoint(self, endpoint_id: str) -> None:
         old = self._endpoints.pop(endpoint_id, None)
         if old is not None:
             self._by_network.discard(old.network, old.id)
+            self._by_sandbox.discard(old.sandbox, old.id)
+            self._by_host_link.discard(old.host_link, old.id)
+
+    def _put_sandbox(self, new: Sandbox) -> None:
+        old = self._sandboxes.get(new.id)
+        self._sandboxes[new.id] = new
+        self._by_sandbox_name.add(new.name, new.id)
+        if old is not None and old.name != new.name:
+            self._by_sandbox_name.discard(old.name, old.id)
+
+    def _delete_sandbox(self, sandbox_id: str) -> None:
+        old = self._sandboxes.pop(sandbox_id, None)
+        if old is not None:
+            self._by_sandbox_name.discard(old.name, old.id)
