@@ -14,8 +14,8 @@ DIFFERENCES: dict[tuple[str, int], Difference] = {
     ("refused bodies", 40): Difference(
         500,
         {
-            "message": "numerical result out of range: bridge name 'averyveryverylongbridge' is longer than an interface "
-            "name may be (15 bytes)"
+            "message": "numerical result out of range: bridge name 'averyveryverylongbridge' is longer than "
+            "an interface name may be (15 bytes)"
         },
         "the message also says what is wrong with the name",
     ),
