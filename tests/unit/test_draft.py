@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.store_conformance import endpoint, network
+from tests.support.store_conformance import endpoint
+from tests.support.store_conformance import network as stored_network
 from towline.control.draft import Draft
 from towline.model.endpoint import Endpoint
 from towline.model.network import Network
@@ -15,6 +16,10 @@ from towline.store.contract import Change, Delete, Put
 from towline.store.memory import MemoryStore
 
 NUMBERS = st.integers(0, 3)
+
+
+def network(number: int) -> Network:
+    return stored_network(number, link=f"br-{number}" if number else "")
 
 
 def sandbox(number: int, name: str) -> Sandbox:

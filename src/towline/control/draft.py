@@ -85,7 +85,7 @@ class Draft:
         return self._networks.first(lambda n: n.name == name, self._base.network_named(name))
 
     def network_with_link(self, link: str) -> Network | None:
-        return self._networks.first(lambda n: n.link == link, self._base.network_with_link(link))
+        return self._networks.first(lambda n: n.link == link != "", self._base.network_with_link(link))
 
     def networks(self) -> Iterable[Network]:
         return self._networks.over(self._base.networks())
@@ -98,7 +98,7 @@ class Draft:
         return self._endpoints.by_id(endpoint_id, self._base.endpoint(endpoint_id))
 
     def endpoint_with_link(self, host_link: str) -> Endpoint | None:
-        return self._endpoints.first(lambda e: e.host_link == host_link, self._base.endpoint_with_link(host_link))
+        return self._endpoints.first(lambda e: e.host_link == host_link != "", self._base.endpoint_with_link(host_link))
 
     def endpoints_of(self, network_id: str) -> tuple[Endpoint, ...]:
         return tuple(self._endpoints.over(self._base.endpoints_of(network_id), lambda e: e.network == network_id))
