@@ -10,13 +10,10 @@ from towline.firewall.builders import (
     FIB_SADDR_TYPE,
     IIF,
     IIFNAME,
-    IP6_DADDR,
-    IP6_SADDR,
     IP_DADDR_NET8,
     IP_FAMILIES,
     IP_SADDR_NET8,
     IPV4,
-    IPV6,
     L4PROTO,
     LOCAL,
     OIFNAME,
@@ -32,7 +29,7 @@ from towline.firewall.builders import (
     not_member,
     unequal,
 )
-from towline.firewall.keys import address, ifname
+from towline.firewall.keys import ifname
 from towline.firewall.names import DSTNAT, RAW, SRCNAT
 from towline.model.ruleset import Chain, Hook, Masquerade, Nat, Rule
 
@@ -47,17 +44,17 @@ def chains() -> tuple[Chain, ...]:
 
 
 def _raw() -> Chain:
-    """Before DNAT, which would turn a forged packet for 127.0.0.1 into one for a port published there."""
+    """Before DNAT, which would turn a forged packet for 127.0.0.1 into one for a port published there.
+
+    ::1 from the wire is dropped by the kernel before any hook (net/ipv6/ip6_input.c).
+    """
     wire = unequal(IIFNAME, ifname("lo"))
-    loopback6 = address("::1")
     return Chain(
         "raw",
         Hook("filter", _PREROUTING, RAW),
         (
             Rule("loopback from the wire", (*wire, *IPV4.match, *equal(IP_DADDR_NET8, _LOOPBACK_NET), *DROP)),
             Rule("loopback from the wire", (*wire, *IPV4.match, *equal(IP_SADDR_NET8, _LOOPBACK_NET), *DROP)),
-            Rule("loopback from the wire", (*wire, *IPV6.match, *equal(IP6_DADDR, loopback6), *DROP)),
-            Rule("loopback from the wire", (*wire, *IPV6.match, *equal(IP6_SADDR, loopback6), *DROP)),
         ),
     )
 
