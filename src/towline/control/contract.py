@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from towline.model.config import Config
-from towline.model.endpoint import Endpoint
+from towline.model.endpoint import ANYTHING, Endpoint, EndpointConfig
 from towline.model.events import Event
 from towline.model.info import Counters, Finding
 from towline.model.network import Lease, Network, SubnetStatus
-from towline.model.requests import Created, CreateNetwork
+from towline.model.requests import Created, CreateNetwork, CreateSandbox, StartedSandbox
+from towline.model.sandbox import Process, Sandbox
 
 
 class Events(Protocol):
@@ -81,8 +82,9 @@ class Engine(Protocol):
         another prune runs. Publishes the `prune` event, also when nothing was removed."""
         ...
 
-    async def connect(self, network_term: str, container: str) -> None:
-        """NotFound "No such container: x": sandboxes come with the next capability."""
+    async def connect(self, network_term: str, container: str, config: EndpointConfig = ANYTHING) -> None:
+        """Checks, order and texts of docker-api facts 1.5 and 3.1. On a sandbox that does not run the endpoint is
+        reserved and joined when it starts."""
         ...
 
     async def disconnect(self, network_term: str, container: str, *, force: bool) -> None: ...
@@ -94,4 +96,38 @@ class Engine(Protocol):
     async def repair(self) -> Sequence[Finding]:
         """Diagnose, then repair; answers what was found. Also sweeps what carries our mark and the store does not know,
         even when sweeping was suspended after a corrupt store was set aside."""
+        ...
+
+
+class SandboxEngine(Protocol):
+    """Sandboxes and what they are joined to."""
+
+    def sandboxes(self) -> list[Sandbox]:
+        """In order of creation."""
+        ...
+
+    def sandbox(self, term: str) -> Sandbox | None:
+        """By full id, name, or unique id prefix; InvalidParameter if several ids begin with it."""
+        ...
+
+    def endpoints_in(self, sandbox_id: str) -> tuple[Endpoint, ...]:
+        """In order of connection. Addresses are reserved from the first connection on, whether it runs or not."""
+        ...
+
+    async def create_sandbox(self, request: CreateSandbox) -> Created:
+        """Record it and reserve its endpoints' addresses; nothing runs yet. One that is attached is running at once."""
+        ...
+
+    async def start_sandbox(self, term: str, *, process: Process | None = None) -> StartedSandbox:
+        """Make its namespace, join its endpoints, write its files. process: the client will live in it (foreground) and
+        is watched; None: its command is started detached. Running already: Conflict."""
+        ...
+
+    async def stop_sandbox(self, term: str, *, grace: float = 10.0) -> bool:
+        """SIGTERM, then SIGKILL after `grace` seconds; endpoints leave, their identity stays reserved. False if it was
+        not running. An attached one only loses its endpoints."""
+        ...
+
+    async def remove_sandbox(self, term: str, *, force: bool = False) -> None:
+        """Give back everything. Conflict if it is running and not `force`."""
         ...

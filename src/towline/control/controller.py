@@ -19,7 +19,7 @@ from towline.ipam import networks as ipam_networks
 from towline.ipam.registry import IpamDrivers
 from towline.kernel.contract import Links
 from towline.model.config import Config
-from towline.model.endpoint import Endpoint
+from towline.model.endpoint import ANYTHING, Endpoint, EndpointConfig
 from towline.model.errors import InvalidParameter, KernelError, NotFound, TowlineError
 from towline.model.info import Counters, Finding
 from towline.model.network import Lease, Network, SubnetStatus
@@ -145,7 +145,7 @@ class Controller:
     async def prune_networks(self, keep: Callable[[Network], bool], *, wait: bool = False) -> list[str]:
         return await self._networks.prune(keep, wait=wait)
 
-    async def connect(self, network_term: str, container: str) -> None:
+    async def connect(self, network_term: str, container: str, config: EndpointConfig = ANYTHING) -> None:
         raise _no_such_container(container)
 
     async def disconnect(self, network_term: str, container: str, *, force: bool) -> None:

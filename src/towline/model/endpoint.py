@@ -25,6 +25,9 @@ class EndpointConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     gw_priority: int = 0
 
 
+ANYTHING = EndpointConfig()
+
+
 class Published(msgspec.Struct, frozen=True):
     """A published port as it is: traffic to host_ip:host_port goes to the endpoint's own address, port `port`.
 
@@ -55,4 +58,4 @@ class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     host_link: str = ""
     dns_names: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
-    config: EndpointConfig = EndpointConfig()
+    config: EndpointConfig = ANYTHING

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from towline.model.endpoint import EndpointConfig
+from towline.model.sandbox import DnsConfig, PortBinding, Process
+
 
 class PoolRequest(msgspec.Struct, frozen=True):
     """One entry of IPAM.Config as sent. Texts are syntactically valid CIDR or address, or "" (the edge has checked)."""
@@ -37,3 +40,39 @@ class CreateNetwork(msgspec.Struct, frozen=True):
 class Created(msgspec.Struct, frozen=True):
     id: str
     warning: str = ""
+
+
+class CreateSandbox(msgspec.Struct, frozen=True):
+    """POST /towline/v1/sandboxes, and what `towline run` and `towline attach` send.
+
+    networks: network term -> what is asked of the endpoint there, in order; the first is the sandbox's mode. Empty: the
+    network "bridge". "host" and "none" stand alone. netns or process: join a namespace that exists already (origin
+    "attach"); neither: one of our own.
+    """
+
+    name: str = ""
+    hostname: str = ""
+    networks: dict[str, EndpointConfig] = {}
+    command: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
+    directory: str = "/"
+    restart: str = "no"
+    auto_remove: bool = False
+    dns: DnsConfig = DnsConfig()
+    extra_hosts: tuple[str, ...] = ()
+    sysctls: dict[str, str] = {}
+    ports: tuple[PortBinding, ...] = ()
+    exposed: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
+    netns: str = ""
+    process: Process | None = None
+
+
+class StartedSandbox(msgspec.Struct, frozen=True):
+    """Where a process must go to live in the sandbox: its namespace, and its files for /etc (absolute paths)."""
+
+    id: str
+    netns: str
+    hosts: str
+    resolv_conf: str
+    hostname: str
