@@ -1,5 +1,9 @@
 """Fixtures that start real daemons."""
 
-from tests.support.daemon import daemon, make_daemon
+import pytest
+
+pytest.register_assert_rewrite("tests.support.equality", "tests.support.snapshot")
+
+from tests.support.daemon import daemon, make_daemon  # noqa: E402
 
 __all__ = ["daemon", "make_daemon"]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import http.client
+import re
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.crashing_daemon import Refusal
-from tests.support.daemon import Answer, Daemon, fresh_daemon
+from tests.support.daemon import Answer, Daemon, DaemonFailed, fresh_daemon
+from tests.support.disk import ext4, tmpfs
 from tests.support.equality import assert_equal, networks
 from tests.support.faulty_daemon import FaultyDaemon, faulty_daemon
 from tests.support.polling import eventually
@@ -118,3 +121,119 @@ def test_one_of_many_refused(faulty: FaultyDaemon) -> None:
     pruned = faulty.daemon.http("POST", "/networks/prune?wait=1").json["NetworksDeleted"]
     assert sorted(pruned) == [f"n{number}" for number in range(8)]
     eventually(lambda: assert_equal(faulty.daemon))
+
+
+@pytest.mark.parametrize("how", ["create", "remove"])
+def test_killed_while_an_error_is_made_good(faulty: FaultyDaemon, how: str) -> None:
+    """SIGKILL at each half-step after (and before) a refusal, until one run survives its orders."""
+    daemon = faulty.daemon
+    refusals = [Refusal("commit", errno.ENOSPC), Refusal("remove", errno.EBUSY)]
+    for kill_at in range(1, 40):
+        if how == "remove" and "web" not in networks(daemon):
+            created(daemon)
+        faulty.order(*refusals, kill_at=kill_at)
+        if survives(daemon, how):
+            break
+        faulty.order()
+        daemon.start()
+        assert_equal(daemon)
+        daemon.http("POST", "/networks/prune?wait=1")
+    else:
+        pytest.fail("the change never ended")
+    assert kill_at > 6
+
+
+def survives(daemon: Daemon, how: str) -> bool:
+    try:
+        if how == "create":
+            assert create(daemon).status in (500, 201)
+        else:
+            assert daemon.http("DELETE", "/networks/web").status == 204
+        eventually(lambda: assert_equal(daemon))
+    except (http.client.HTTPException, ConnectionError):
+        daemon.wait()
+        return False
+    return True
+
+
+def test_full_disk() -> None:
+    with fresh_daemon(*POOL) as daemon, tmpfs(daemon, "2m") as disk:
+        daemon.start()
+        created(daemon)
+        disk.fill()
+        full = rf"store: disk full: cannot write {daemon.data_root}/store/towline\.db; free space and retry"
+        while create(daemon, Name="next", IPAM={}).status == 201:  # there is room in the log's last block
+            assert daemon.http("DELETE", "/networks/next?wait=1").status == 204
+        with nothing_changes(daemon):
+            answer = create(daemon, Name="next", IPAM={})
+            assert answer.status == 500
+            assert re.fullmatch(full, answer.json["message"])
+            removed = daemon.http("DELETE", "/networks/web")
+            assert (removed.status, removed.json) == (500, answer.json)
+            assert daemon.http("POST", "/networks/prune").json == {"NetworksDeleted": None}
+        disk.free()
+        assert daemon.http("DELETE", "/networks/web").status == 204
+        created(daemon, Name="next")
+        daemon.kill()
+        daemon.start()
+        eventually(lambda: assert_equal(daemon))
+        assert "next" in networks(daemon)
+
+
+def test_disk_that_is_full_when_the_kernel_refuses() -> None:
+    """The intent can be committed, but not be taken back."""
+    with faulty_daemon(*POOL) as made:
+        made.order(Refusal("create_bridges", errno.ENOSPC), Refusal("remove", errno.ENOSPC))
+        assert create(made.daemon).status == 500
+        made.daemon.kill()
+        made.daemon.start()
+        assert_equal(made.daemon)
+
+
+def test_killed_on_a_full_disk() -> None:
+    with fresh_daemon(*POOL) as daemon, tmpfs(daemon, "2m") as disk:
+        daemon.start()
+        created(daemon)
+        disk.fill()
+        while create(daemon, Name="next", IPAM={}).status == 201:
+            assert daemon.http("DELETE", "/networks/next").status == 204
+        daemon.kill()
+        disk.free()
+        daemon.start()
+        assert_equal(daemon)
+        assert set(networks(daemon)) == {"bridge", "host", "none", "web"}
+
+
+def test_disk_that_turns_read_only() -> None:
+    with fresh_daemon(*POOL) as daemon, ext4(daemon) as disk:
+        daemon.start()
+        created(daemon)
+        disk.remount("abort")
+        with nothing_changes(daemon):
+            for answer in (create(daemon, Name="next", IPAM={}), daemon.http("DELETE", "/networks/web")):
+                assert answer.status == 500
+                assert str(daemon.data_root) in answer.json["message"]
+                assert "check" in answer.json["message"]
+            assert daemon.http("GET", "/networks/web").status == 200
+        assert daemon.stop() == 0
+        with pytest.raises(DaemonFailed, match=f"{daemon.data_root}.*[Rr]ead-only"):
+            daemon.start()
+        disk.mount_anew()
+        daemon.start()
+        assert_equal(daemon)
+        assert daemon.http("DELETE", "/networks/web").status == 204
+
+
+def test_read_only_at_start_leaves_the_kernel_alone() -> None:
+    with fresh_daemon(*POOL) as daemon, tmpfs(daemon, "2m") as disk:
+        daemon.start()
+        created(daemon)
+        daemon.stop()
+        disk.remount("ro")
+        links = daemon.run("ip", "-br", "link")
+        with pytest.raises(DaemonFailed, match=f"{daemon.data_root}.*(?i:read-only)"):
+            daemon.start()
+        assert daemon.run("ip", "-br", "link") == links
+        disk.remount("rw")
+        daemon.start()
+        assert_equal(daemon)

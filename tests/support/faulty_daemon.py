@@ -1,4 +1,4 @@
-"""A `crashing_daemon` that takes new orders while it runs: from the file named in TOWLINE_TEST_ORDERS, whenever it changes.
+"""A `crashing_daemon` that takes new orders while it runs: TOWLINE_TEST_ORDERS names a file, read whenever it changes.
 
 Run it with `python -m` and towlined's arguments; `FaultyDaemon` is the test's end.
 """
