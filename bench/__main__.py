@@ -15,11 +15,12 @@ from pathlib import Path
 
 from bench import cases, report
 from bench.cases import Limits, Recorder
-from bench.peers import Engine, EngineFailed, dockerd, towlined
+from bench.client import BadReply
+from bench.peers import Engine, EngineFailed, TooSlow, dockerd, towlined
 
 _RESTART_LEVEL = 1000  # start-up and memory are measured again with this many networks
-_FULL = Limits(rounds=40, seconds=60.0, fill_seconds=400.0, starts=5)
-_QUICK = Limits(rounds=10, seconds=20.0, fill_seconds=30.0, starts=2)
+_FULL = Limits(rounds=40, seconds=60.0, fill_seconds=400.0, starts=5, start_seconds=300.0)
+_QUICK = Limits(rounds=10, seconds=20.0, fill_seconds=30.0, starts=2, start_seconds=60.0)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,25 +36,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not engines:
             print("bench: nothing to measure: no engine found", file=sys.stderr)
             return 2
+        failure = None
         try:
             _run(engines, options.levels, recorder, limits)
-        except EngineFailed as failure:
-            print(f"bench: {failure}", file=sys.stderr)
-            return 1
+        except (EngineFailed, TooSlow, BadReply, OSError) as error:
+            failure = error
+            print(f"bench: {type(error).__name__}: {error}", file=sys.stderr)
+            recorder.note("the run ended early by an error: what follows is missing")
         result = report.build(recorder, {engine.name: engine.version for engine in engines})
         report.write(result, options.out)
         print("\n" + report.table(result) + f"\nJSON: {options.out}", flush=True)
         _progress("taking it down (the kernel needs about 20 ms a bridge)")
-    return 0
+    return 0 if failure is None else 1
 
 
 def _run(engines: list[Engine], levels: Sequence[int], recorder: Recorder, limits: Limits) -> None:
     _progress(f"start-up of {', '.join(engine.name for engine in engines)}")
-    for engine in engines:
-        engine.start()  # the first start makes files and predefined networks: it is not in the figures
-    cases.start_up(engines, recorder, limits.starts, level=0)
-    cases.memory(engines, recorder, level=0)
-    running = engines
+    for engine in engines:  # the first start makes files and predefined networks: it is not in the figures
+        engine.start(limits.start_seconds)
+    running = cases.start_up(engines, recorder, limits, level=0)
+    cases.memory(running, recorder, level=0)
     for level in levels:
         _progress(f"filling to {level} networks")
         running = cases.fill(running, level, recorder, limits)
@@ -62,7 +64,7 @@ def _run(engines: list[Engine], levels: Sequence[int], recorder: Recorder, limit
         if level == _RESTART_LEVEL:
             _progress(f"start-up with {level} networks")
             cases.memory(running, recorder, level=level)
-            cases.start_up(running, recorder, min(2, limits.starts), level=level)
+            running = cases.start_up(running, recorder, limits, level=level)
 
 
 def _engines(names: Sequence[str], stack: contextlib.ExitStack) -> list[Engine]:
@@ -88,6 +90,7 @@ def _limits(options: argparse.Namespace) -> Limits:
         seconds=base.seconds,
         fill_seconds=options.fill_seconds or base.fill_seconds,
         starts=base.starts,
+        start_seconds=options.start_seconds or base.start_seconds,
     )
 
 
@@ -99,6 +102,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=0, help="rounds per level (40; quick 10)")
     parser.add_argument("--fill-seconds", type=float, default=0.0, help="time an engine has to reach a level (400)")
+    parser.add_argument("--start-seconds", type=float, default=0.0, help="time an engine has to get ready (300)")
     parser.add_argument("--engines", default="towline,dockerd", help="which to run")
     parser.add_argument("--out", type=Path, default=Path("bench/out/bench.json"), help="where the JSON goes")
     options = parser.parse_args(argv)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from bench.client import BadReply, Client, create_request, request_bytes, send_all
-from bench.peers import Engine
+from bench.peers import Engine, TooSlow
 
 CLIENTS = 16
 _CHUNK = 100
@@ -38,24 +38,33 @@ class Recorder:
 
 @dataclass(frozen=True)
 class Limits:
-    """rounds and seconds: whichever ends first, but never fewer than 5 rounds. fill_seconds: per engine and level."""
+    """rounds and seconds: whichever ends first, but never fewer than 5 rounds. fill_seconds: per engine and level.
+    starts: rounds of start-up with no networks. start_seconds: after which an engine counts as too slow."""
 
     rounds: int
     seconds: float
     fill_seconds: float
     starts: int
+    start_seconds: float
 
 
-def start_up(engines: Sequence[Engine], recorder: Recorder, rounds: int, *, level: int) -> None:
-    """Milliseconds from spawn to the first successful list, in turns; every engine runs afterwards.
-
-    "start-up" includes what the daemon cannot work without (containerd), "restart" finds that running.
-    """
-    for _ in range(rounds):
-        for case in ("start-up", "restart"):
-            for engine in engines:
-                engine.stop(helpers=case == "start-up")
-                recorder.add(case, level, engine.name, engine.start() * 1000)
+def start_up(engines: Sequence[Engine], recorder: Recorder, limits: Limits, *, level: int) -> list[Engine]:
+    """Milliseconds from spawn to the first successful list, in turns. "start-up" includes what the daemon cannot work
+    without (containerd), "restart" finds that running. Answers the engines that got ready in their time; they run."""
+    running = list(engines)
+    for case in ("start-up", "restart") * (limits.starts if level == 0 else 2):
+        for engine in list(running):
+            engine.stop(helpers=case == "start-up")
+            try:
+                recorder.add(case, level, engine.name, engine.start(limits.start_seconds) * 1000)
+            except TooSlow:
+                engine.kill()
+                running.remove(engine)
+                recorder.note(
+                    f"{engine.name} was not ready {limits.start_seconds:g} s after its start with {level} networks; "
+                    "it takes no part beyond"
+                )
+    return running
 
 
 def memory(engines: Sequence[Engine], recorder: Recorder, *, level: int) -> None:

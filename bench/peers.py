@@ -34,7 +34,11 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 class EngineFailed(Exception):
-    """The engine ended or did not get ready; the message carries the end of its log."""
+    """The engine ended before it was ready; the message carries the end of its log."""
+
+
+class TooSlow(Exception):
+    """The engine runs and is not ready in its time."""
 
 
 @dataclass
@@ -56,15 +60,15 @@ class Engine:
         self._daemon: subprocess.Popen[bytes] | None = None
         self._helpers: list[subprocess.Popen[bytes]] = []
 
-    def start(self, timeout: float = 600.0) -> float:
+    def start(self, timeout: float) -> float:
         """Start the daemon, and before it those helpers that do not run; answers the seconds from the first spawn to
-        the first successful `GET /networks`. EngineFailed if a program ends or `timeout` seconds pass."""
+        the first successful `GET /networks`. EngineFailed if a program ends, TooSlow if `timeout` seconds pass."""
         begun = time.perf_counter()
         for argv, ready in self.helpers[len(self._helpers) :]:
             self._helpers.append(self.sandbox.spawn(argv, self._log))
             self._wait(self._helpers[-1], ready.is_socket, begun + timeout)
         self._daemon = self.sandbox.spawn(self.argv, self._log)
-        self._wait(self._daemon, self._answers, begun + timeout)
+        self._wait(self._daemon, lambda: self._answers(begun + timeout), begun + timeout)
         return time.perf_counter() - begun
 
     def stop(self, *, helpers: bool = True) -> None:
@@ -78,10 +82,16 @@ class Engine:
                 ready.unlink(missing_ok=True)
             self._helpers = []
 
+    def kill(self) -> None:
+        """End the daemon at once, in whatever state it is."""
+        if self._daemon is not None:
+            self._daemon.kill()
+            self._daemon.wait()
+            self._daemon = None
+
     def close(self) -> None:
         """Everything of this engine goes: processes, links, namespace, files."""
-        if self._daemon is not None:
-            self._daemon.kill()  # a clean stop would only make the teardown longer
+        self.kill()
         self.stop()
         self.sandbox.close()
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -93,13 +103,16 @@ class Engine:
 
     def _wait(self, process: subprocess.Popen[bytes], ready: Callable[[], bool], deadline: float) -> None:
         while not ready():
-            if process.poll() is not None or time.perf_counter() > deadline:
+            if process.poll() is not None:
                 raise EngineFailed(f"{self.name} did not get ready:\n{self._log.read_text(errors='replace')[-2000:]}")
+            if time.perf_counter() > deadline:
+                raise TooSlow(self.name)
             time.sleep(0.002)
 
-    def _answers(self) -> bool:
+    def _answers(self, deadline: float) -> bool:
+        """An engine may listen before it is ready, and answer then."""
         try:
-            with Client(self.socket) as client:
+            with Client(self.socket, timeout=max(0.001, deadline - time.perf_counter())) as client:
                 if client.send(_LIST).status != 200:
                     return False
                 self.version = self.version or msgspec.json.decode(client.send(_VERSION).body).get("Version", "unknown")
