@@ -93,6 +93,17 @@ def test_an_engine_that_does_not_start_is_named_with_its_log(work: Path) -> None
     assert processes_of(work) == []
 
 
+def test_an_engine_that_never_gets_ready_does_not_hold_it_up(work: Path) -> None:
+    (work / "dockerd").write_text("#!/bin/sh\nexec sleep 600\n")
+    (work / "dockerd").chmod(0o755)
+    peer = str(work / "dockerd")
+    done = run_bench(work, "--quick", "--engines", "dockerd", "--start-seconds", "1.5", TOWLINE_BENCH_DOCKERD=peer)
+    assert done.returncode == 1
+    assert "TooSlow: dockerd" in done.stderr
+    assert "note: the run ended early" in done.stdout
+    assert processes_of(work) == []
+
+
 @pytest.mark.parametrize("levels", ["200,0", "x", "-1"])
 def test_levels_that_make_no_sense_are_refused(work: Path, levels: str) -> None:
     done = run_bench(work, f"--levels={levels}")
