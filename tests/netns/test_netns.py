@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.netns import Namespace
-from towline.kernel.netns import NamespaceWorker, inside
+from towline.kernel.netns import NamespaceWorker, fresh, inside
 from towline.kernel.sysctl import ProcSysctl
-from towline.model.errors import KernelError
+from towline.model.errors import KernelError, NamespaceGone, NotANamespace
 
 FORWARD = "net/ipv4/ip_forward"
 
@@ -45,11 +46,48 @@ def test_an_error_inside_comes_out_and_the_worker_is_home(ns: Namespace, worker:
     assert worker.run("/proc/self/ns/net", here) == here()
 
 
-@pytest.mark.parametrize(("path", "code"), [("/nosuch", errno.ENOENT), ("/proc/self/ns/uts", errno.EINVAL)])
-def test_what_is_no_network_namespace_is_refused(worker: NamespaceWorker, path: str, code: int) -> None:
-    with pytest.raises(KernelError, match=f"enter network namespace {path}") as caught:
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/nosuch", NamespaceGone),
+        ("/etc/passwd/x", NamespaceGone),
+        (f"/proc/{2**22 + 1}/ns/net", NamespaceGone),
+        ("", NamespaceGone),
+        ("/proc/self/ns/uts", NotANamespace),
+        ("/proc/self/stat", NotANamespace),
+        ("/dev/null", NotANamespace),
+        ("/etc", NotANamespace),
+        ("/a\0b", NotANamespace),
+        ("/" + "x" * 300, NotANamespace),
+    ],
+)
+def test_what_is_no_network_namespace_is_refused(worker: NamespaceWorker, path: str, error: type[Exception]) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(error, match="network namespace"):
         worker.run(path, here)
-    assert caught.value.errno == code
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_fifo_is_refused_without_waiting_for_its_writer(worker: NamespaceWorker, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(NotANamespace):
+        worker.run(str(tmp_path / "pipe"), here)
+
+
+def test_the_namespace_of_a_zombie_is_gone(worker: NamespaceWorker) -> None:
+    process = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(NamespaceGone):
+        worker.run(f"/proc/{process.pid}/ns/net", here)
+    process.wait()
+
+
+def test_a_fresh_namespace_ends_with_the_block() -> None:
+    home = here()
+    with fresh():
+        assert here() != home
+        assert os.listdir("/proc/thread-self/net/dev_snmp6") == ["lo"]
+    assert here() == home
 
 
 def test_a_thread_that_cannot_come_back_ends_the_process(ns: Namespace) -> None:

@@ -11,25 +11,19 @@ import secrets
 import socket
 from collections.abc import Sequence
 from ipaddress import ip_interface
-from typing import NamedTuple
 
 from towline.kernel import rtnl_codec as codec
 from towline.kernel.contract import HostRoute, Link, Sysctl
-from towline.kernel.netlink import Ack, Message, NetlinkSocket
+from towline.kernel.netlink import NetlinkSocket
 from towline.kernel.rtnl_read import LinkReader, as_kernel_error
 from towline.kernel.rtnl_reap import Reaper
+from towline.kernel.rtnl_steps import Step, first_refusal
 from towline.model.desired import Bridge
 from towline.model.errors import KernelError
 
-NETLINK_ROUTE = 0
 # The kernel hands out indexes from 1 upwards and never gets here; links that we make are the only ones at and above it.
 FIRST_INDEX = 0x4000_0000
 _LAST_INDEX = 0x7FFF_FFFF
-
-
-class _Step(NamedTuple):
-    message: Message
-    operation: str
 
 
 class RtnlLinks:
@@ -37,7 +31,7 @@ class RtnlLinks:
     (IPv6 settings are files of the caller's namespace). first_index: where to start choosing; random by default."""
 
     def __init__(self, sysctl: Sysctl, *, first_index: int | None = None) -> None:
-        self._socket = NetlinkSocket(NETLINK_ROUTE)
+        self._socket = NetlinkSocket(codec.NETLINK_ROUTE)
         self._sysctl = sysctl
         self._ipv6 = sysctl.read("net/ipv6/conf/all/disable_ipv6") is not None
         families = [socket.AF_INET, socket.AF_INET6] if self._ipv6 else [socket.AF_INET]
@@ -79,7 +73,7 @@ class RtnlLinks:
         return self._apply([self._differences(link, bridge)])[0] or self._set_ipv6(bridge)
 
     def silence(self, names: Sequence[str]) -> list[KernelError | None]:
-        return self._apply([[_Step(codec.set_named_link(n, up=False), f"set link {n} down")] for n in names])
+        return self._apply([[Step(codec.set_named_link(n, up=False), f"set link {n} down")] for n in names])
 
     def remove(self, names: Sequence[str]) -> list[KernelError | None]:
         with as_kernel_error("remove links"):
@@ -111,21 +105,21 @@ class RtnlLinks:
         self._next = index + 1 if index < _LAST_INDEX else FIRST_INDEX
         return index
 
-    def _creation(self, bridge: Bridge, index: int) -> list[_Step]:
+    def _creation(self, bridge: Bridge, index: int) -> list[Step]:
         name = bridge.name
         create = f"create bridge {name}"
         attrs = [codec.alias_attr(bridge.alias)]
         if bridge.ipv6_off and self._ipv6:
-            attrs.append(codec.no_link_local_attr())
+            attrs.append(codec.link_local_attr(automatic=False))
         steps = [
-            _Step(codec.new_bridge(index, name, bridge.mac), create),
-            _Step(codec.set_link(index, *attrs, up=True), create),
+            Step(codec.new_bridge(index, name, bridge.mac), create),
+            Step(codec.set_link(index, *attrs, up=True), create),
         ]
         if bridge.mtu:
-            steps.append(_Step(codec.set_link(index, codec.mtu_attr(bridge.mtu)), f"set mtu {bridge.mtu} on {name}"))
+            steps.append(Step(codec.set_link(index, codec.mtu_attr(bridge.mtu)), f"set mtu {bridge.mtu} on {name}"))
         return steps + _addressing(name, index, bridge.addresses)
 
-    def _differences(self, link: Link, bridge: Bridge) -> list[_Step]:
+    def _differences(self, link: Link, bridge: Bridge) -> list[Step]:
         index, name = link.index, bridge.name
         attrs = []
         if link.alias != bridge.alias:
@@ -136,7 +130,7 @@ class RtnlLinks:
             attrs.append(codec.mtu_attr(bridge.mtu))
         steps = []
         if attrs or not link.up:
-            steps.append(_Step(codec.set_link(index, *attrs, up=True), f"repair bridge {name}"))
+            steps.append(Step(codec.set_link(index, *attrs, up=True), f"repair bridge {name}"))
         wanted = [str(ip_interface(cidr)) for cidr in bridge.addresses]
         missing = [cidr for cidr in wanted if cidr not in link.addresses]
         return steps + _addressing(name, index, missing)
@@ -159,24 +153,17 @@ class RtnlLinks:
             return None if error.errno == errno.ENOENT else error
         return None
 
-    def _apply(self, items: Sequence[Sequence[_Step]]) -> list[KernelError | None]:
+    def _apply(self, items: Sequence[Sequence[Step]]) -> list[KernelError | None]:
         """All steps of all items in one send; per item its first refusal."""
         try:
             acks = iter(self._socket.transact([step.message for item in items for step in item]))
         except OSError as error:
             return [KernelError(error.errno or errno.EIO, item[0].operation) if item else None for item in items]
-        return [_first_refusal(item, [next(acks) for _ in item]) for item in items]
+        return [first_refusal(item, [next(acks) for _ in item]) for item in items]
 
 
-def _addressing(name: str, index: int, addresses: Sequence[str]) -> list[_Step]:
-    return [_Step(codec.add_address(index, cidr), f"add address {cidr} to {name}") for cidr in addresses]
-
-
-def _first_refusal(item: Sequence[_Step], acks: Sequence[Ack]) -> KernelError | None:
-    for step, ack in zip(item, acks, strict=True):
-        if ack.errno:
-            return KernelError(ack.errno, step.operation, ack.text)
-    return None
+def _addressing(name: str, index: int, addresses: Sequence[str]) -> list[Step]:
+    return [Step(codec.add_address(index, cidr), f"add address {cidr} to {name}") for cidr in addresses]
 
 
 def _unrepairable(bridge: Bridge, link: Link | None) -> KernelError | None:

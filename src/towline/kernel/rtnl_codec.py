@@ -22,6 +22,7 @@ from towline.kernel.netlink import (
     parse_attrs,
 )
 
+NETLINK_ROUTE = 0
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
@@ -34,19 +35,21 @@ _U32 = struct.Struct("=I")
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER = 1, 3, 4, 10
 IFLA_LINKINFO, IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_GROUP, IFLA_EXT_MASK = 18, 20, 26, 27, 29
-_IFLA_INFO_KIND = 1
+IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 _IFLA_INET6_ADDR_GEN_MODE = 8
-_ADDR_GEN_MODE_NONE = b"\x01"
+_ADDR_GEN_MODE_EUI64, _ADDR_GEN_MODE_NONE = b"\x00", b"\x01"
 _RTEXT_FILTER_SKIP_STATS = 8
 
 IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_FLAGS, IFA_PROTO = 1, 2, 3, 4, 8, 11
 _IFA_F_NODAD, _IFA_F_PERMANENT = 0x02, 0x80
 _IFAPROT_KERNEL_LL = b"\x03"
 
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_MULTIPATH, _RTA_TABLE, _RTA_VIA = 1, 4, 5, 9, 15, 18
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_MULTIPATH, _RTA_TABLE, _RTA_VIA = 1, 4, 5, 6, 9, 15, 18
 RT_TABLE_MAIN = 254
 RTPROT_KERNEL = 2
+RTPROT_TOWLINE = 116
 _RTN_UNICAST = 1
+_RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RT_SCOPE_NOWHERE = 0, 253, 255
 _RTM_F_CLONED = 0x200
 # The kernel answers ERANGE to this length of a name or alias; longer ones are cut to it to fit into a message.
 _TOO_LONG = 512
@@ -84,7 +87,7 @@ def _link(kind: int, flags: int, index: int, *attrs: bytes, up: bool | None = No
 def new_bridge(index: int, name: str, mac: str) -> Message:
     """A bridge with this ifindex; EEXIST if the name or the index is taken. The kernel ignores an alias here, and an
     MTU given here is lowered by the first port that has a smaller one: both belong into `set_link`."""
-    attrs = [name_attr(name), nest(IFLA_LINKINFO, attr(_IFLA_INFO_KIND, b"bridge\0"))]
+    attrs = [name_attr(name), nest(IFLA_LINKINFO, attr(IFLA_INFO_KIND, b"bridge\0"))]
     if mac:
         attrs.append(mac_attr(mac))
     return _link(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, index, *attrs)
@@ -115,9 +118,10 @@ def group_attr(group: int) -> bytes:
     return attr(IFLA_GROUP, _U32.pack(group))
 
 
-def no_link_local_attr() -> bytes:
-    """No automatic IPv6 link-local address. EAFNOSUPPORT where the kernel has no IPv6."""
-    return nest(IFLA_AF_SPEC, nest(socket.AF_INET6, attr(_IFLA_INET6_ADDR_GEN_MODE, _ADDR_GEN_MODE_NONE)))
+def link_local_attr(*, automatic: bool) -> bytes:
+    """An automatic IPv6 link-local address made from the MAC, or none. EAFNOSUPPORT where the kernel has no IPv6."""
+    mode = _ADDR_GEN_MODE_EUI64 if automatic else _ADDR_GEN_MODE_NONE
+    return nest(IFLA_AF_SPEC, nest(socket.AF_INET6, attr(_IFLA_INET6_ADDR_GEN_MODE, mode)))
 
 
 def delete_link(index: int) -> Message:
@@ -145,8 +149,9 @@ def get_routes(family: int) -> Message:
     return Message(RTM_GETROUTE, 0, RTMSG.pack(family, 0, 0, 0, RT_TABLE_MAIN, 0, 0, 0, 0) + table)
 
 
-def add_address(index: int, cidr: str) -> Message:
-    """An address that is there already is no error. IPv6 without duplicate address detection, IPv4 with broadcast."""
+def add_address(index: int, cidr: str, *, automatic: bool = False) -> Message:
+    """An address that is there already is no error. IPv6 without duplicate address detection, IPv4 with broadcast.
+    automatic: marked like the link-local address that the kernel would make."""
     family, address, prefix = split_cidr(cidr)
     attrs = attr(IFA_LOCAL, address) + attr(IFA_ADDRESS, address)
     flags = _IFA_F_PERMANENT
@@ -155,7 +160,41 @@ def add_address(index: int, cidr: str) -> Message:
     elif prefix < 31:
         attrs += attr(IFA_BROADCAST, _broadcast(address, prefix))
     head = IFADDRMSG.pack(family, prefix, flags, 0, index)
-    return Message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, head + attrs + attr(IFA_FLAGS, _U32.pack(flags)))
+    attrs += attr(IFA_FLAGS, _U32.pack(flags)) + (attr(IFA_PROTO, _IFAPROT_KERNEL_LL) if automatic else b"")
+    return Message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, head + attrs)
+
+
+def add_route(index: int, destination: str, gateway: str = "", metric: int = 0, *, replace: bool = False) -> Message:
+    """A unicast route of the main table, of our protocol. destination: CIDR without host bits. gateway "": on-link.
+    metric 0: the kernel's default, which for IPv6 is 1024. replace: in place of a route of that destination and metric,
+    without a moment without one; otherwise EEXIST if there is one."""
+    family, attrs = _route_attrs(index, destination, gateway, metric)
+    on_link = family == socket.AF_INET and not gateway
+    scope = _RT_SCOPE_LINK if on_link else _RT_SCOPE_UNIVERSE
+    flags = NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_EXCL)
+    return Message(RTM_NEWROUTE, flags, _route_head(family, destination, RTPROT_TOWLINE, scope) + attrs)
+
+
+def delete_route(index: int, destination: str, gateway: str = "", metric: int = 0) -> Message:
+    """Of whichever protocol and scope. ESRCH if there is none."""
+    family, attrs = _route_attrs(index, destination, gateway, metric)
+    scope = _RT_SCOPE_NOWHERE if family == socket.AF_INET else _RT_SCOPE_UNIVERSE
+    return Message(RTM_DELROUTE, 0, _route_head(family, destination, 0, scope) + attrs)
+
+
+def _route_head(family: int, destination: str, protocol: int, scope: int) -> bytes:
+    prefix = int(destination.rpartition("/")[2])
+    return RTMSG.pack(family, prefix, 0, 0, RT_TABLE_MAIN, protocol, scope, _RTN_UNICAST, 0)
+
+
+def _route_attrs(index: int, destination: str, gateway: str, metric: int) -> tuple[int, bytes]:
+    family, address, prefix = split_cidr(destination)
+    attrs = attr(_RTA_OIF, _U32.pack(index))
+    if prefix:
+        attrs += attr(_RTA_DST, address)
+    if gateway:
+        attrs += attr(_RTA_GATEWAY, socket.inet_pton(family, gateway))
+    return family, attrs + (attr(_RTA_PRIORITY, _U32.pack(metric)) if metric else b"")
 
 
 def split_cidr(cidr: str) -> tuple[int, bytes, int]:
@@ -181,7 +220,7 @@ def parse_link(body: bytes) -> LinkInfo | None:
     link = Link(
         index=index,
         name=text(attrs.get(IFLA_IFNAME)),
-        kind=text(parse_attrs(attrs.get(IFLA_LINKINFO, b"")).get(_IFLA_INFO_KIND)),
+        kind=text(parse_attrs(attrs.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND)),
         alias=text(attrs.get(IFLA_IFALIAS)),
         up=bool(flags & IFF_UP),
         mtu=number(attrs.get(IFLA_MTU)),
@@ -205,12 +244,16 @@ def parse_address(body: bytes) -> Address | None:
 
 
 class Route(NamedTuple):
-    """A unicast route of the main table. on_link: reached without a gateway. prefix: CIDR, "" for a default route."""
+    """A unicast route of the main table. on_link: reached without a gateway. prefix: CIDR, "" for a default route.
+    gateway: "" also where several next hops are (then link is 0 for IPv4). metric: IPv4 0 is the best."""
 
     prefix: str
     link: int
     on_link: bool
     protocol: int
+    family: int = socket.AF_INET
+    gateway: str = ""
+    metric: int = 0
 
 
 def parse_route(body: bytes) -> Route | None:
@@ -224,7 +267,10 @@ def parse_route(body: bytes) -> Route | None:
         return None
     prefix = _cidr(family, attrs.get(_RTA_DST, b""), length) if length else ""
     on_link = not attrs.keys() & {_RTA_GATEWAY, _RTA_VIA, _RTA_MULTIPATH}
-    return Route(prefix, number(attrs.get(_RTA_OIF)), on_link, protocol)
+    gateway = _address(family, attrs.get(_RTA_GATEWAY, b""))
+    return Route(
+        prefix, number(attrs.get(_RTA_OIF)), on_link, protocol, family, gateway, number(attrs.get(_RTA_PRIORITY))
+    )
 
 
 def host_route(cidr: str, link: int) -> HostRoute | None:
@@ -236,8 +282,14 @@ def host_route(cidr: str, link: int) -> HostRoute | None:
 
 
 def _cidr(family: int, data: bytes, prefix: int) -> str:
-    if (family, len(data)) in ((socket.AF_INET, 4), (socket.AF_INET6, 16)) and prefix <= 8 * len(data):
-        return f"{socket.inet_ntop(family, data)}/{prefix}"
+    address = _address(family, data) if prefix <= 8 * len(data) else ""
+    return address and f"{address}/{prefix}"
+
+
+def _address(family: int, data: bytes) -> str:
+    """ "" if the length is not the family's."""
+    if (family, len(data)) in ((socket.AF_INET, 4), (socket.AF_INET6, 16)):
+        return socket.inet_ntop(family, data)
     return ""
 
 

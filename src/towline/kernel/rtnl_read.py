@@ -55,14 +55,17 @@ class LinkReader:
 
     def routes(self) -> list[HostRoute]:
         found: dict[HostRoute, None] = {}
-        for family in self._families:
-            for body in self._routes_of(family):
-                route = codec.parse_route(body)
-                if route and route.on_link and route.prefix and (host := codec.host_route(route.prefix, route.link)):
-                    found[host] = None
+        for route in self.main_table():
+            if route.on_link and route.prefix and (host := codec.host_route(route.prefix, route.link)):
+                found[host] = None
         for link, cidrs in self._addresses(0).items():
             found.update((host, None) for cidr in cidrs if (host := codec.host_route(cidr, link)))
         return list(found)
+
+    def main_table(self) -> list[codec.Route]:
+        """Unicast routes of both families."""
+        bodies = (body for family in self._families for body in self._routes_of(family))
+        return [route for body in bodies if (route := codec.parse_route(body))]
 
     def _routes_of(self, family: int) -> list[bytes]:
         """Where no route was ever made (lo never came up) there is no main table yet: ENOENT, which means none."""

@@ -1,0 +1,58 @@
+"""Unplugging: veth pairs are gone for everybody in half a millisecond, and for the kernel after an RCU grace period.
+
+RTM_DELLINK unlists both ends first (their names are free, no packet passes), then the call waits 14-17 ms more. So a
+thread of this module makes it, and the caller goes on when the names are free. Several pairs of one call go as one
+group (`rtnl_reap`); several calls one after the other find an idle thread each, up to a few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from queue import SimpleQueue
+
+from towline.kernel.netlink import NetlinkSocket
+from towline.kernel.rtnl_codec import NETLINK_ROUTE
+from towline.kernel.rtnl_read import LinkReader, as_kernel_error
+from towline.kernel.rtnl_reap import Reaper
+from towline.model.errors import KernelError
+
+_THREADS = 8
+_LOOK_AGAIN_SECONDS = 0.00005
+
+
+class Unplugger:
+    """Works in the network namespace of the thread that makes it. index: the ifindex of a name there, 0 if free."""
+
+    def __init__(self, index: Callable[[str], int]) -> None:
+        self._index = index
+        self._sockets = [NetlinkSocket(NETLINK_ROUTE) for _ in range(_THREADS)]
+        self._idle: SimpleQueue[Reaper] = SimpleQueue()
+        for sock in self._sockets:
+            self._idle.put(Reaper(sock, LinkReader(sock, ())))
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="unplug")
+
+    def close(self) -> None:
+        """Waits for what is under way."""
+        self._pool.shutdown()
+        for sock in self._sockets:
+            sock.close()
+
+    def remove(self, names: Sequence[str]) -> list[KernelError | None]:
+        """Per name None once it is free, or the kernel's refusal. Absent is no error."""
+        present = [name for name in dict.fromkeys(names) if self._index(name)]
+        if not present:
+            return [None] * len(names)
+        future = self._pool.submit(self._reap, present)
+        while not future.done() and any(map(self._index, present)):
+            wait((future,), _LOOK_AGAIN_SECONDS)
+        refusals = dict(zip(present, future.result(), strict=True)) if future.done() else {}
+        return [refusals.get(name) for name in names]
+
+    def _reap(self, names: Sequence[str]) -> list[KernelError | None]:
+        reaper = self._idle.get()
+        try:
+            with as_kernel_error("remove links"):
+                return reaper.remove(names)
+        finally:
+            self._idle.put(reaper)
