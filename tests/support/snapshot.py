@@ -12,13 +12,14 @@ from tests.support.equality import assert_equal
 
 _VOLATILE = frozenset({"handle", "packets", "bytes", "metainfo", "operstate"})
 
+LINK = ("ifindex", "ifname", "ifalias", "link_type", "mtu", "address", "master", "group", "inet6_addr_gen_mode")
 KERNEL = " proto kernel "  # routes that follow from addresses
 
 
 def snapshot(daemon: Daemon) -> dict[str, Any]:
     """From `ip`, `nft` and the API; without counters and handles, and not in an order that only history explains."""
     return {
-        "links": _sorted([_link(link) for link in json.loads(daemon.run("ip", "-j", "address"))]),
+        "links": _sorted([_link(link) for link in json.loads(daemon.run("ip", "-j", "-d", "address"))]),
         "routes": sorted(r for r in daemon.run("ip", "route", "show", "table", "all").splitlines() if KERNEL not in r),
         "rules": without_volatile(json.loads(daemon.run("nft", "-j", "list", "ruleset"))),
         "networks": _sorted(daemon.http("GET", "/v1.56/networks").json),
@@ -39,7 +40,7 @@ def nothing_changes(daemon: Daemon) -> Iterator[None]:
 def _link(link: dict[str, Any]) -> dict[str, Any]:
     """Carrier and duplicate address detection come and go by themselves."""
     addresses = [{key: a[key] for key in ("local", "prefixlen", "scope")} for a in link["addr_info"]]
-    return {**link, "flags": "UP" in link["flags"], "addr_info": addresses}
+    return {key: link[key] for key in LINK if key in link} | {"up": "UP" in link["flags"], "addresses": addresses}
 
 
 def without_volatile(value: Any) -> Any:
