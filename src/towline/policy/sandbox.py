@@ -7,6 +7,7 @@ Texts: moby daemon/names.go, daemon/container.go, api/types/container/hostconfig
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -34,11 +35,16 @@ Joined = tuple[tuple[Network, EndpointConfig], ...]
 """Networks in the order of the request, each once, and what is asked of each."""
 
 
-def admit_sandbox(request: CreateSandbox, view: View) -> CreateSandbox:
-    """The request with its networks filled in and its extra hosts in the form NAME:ADDRESS; an empty name or hostname
-    is still to be made.
+class Admitted(NamedTuple):
+    """request: with its networks filled in and its extra hosts in the form NAME:ADDRESS; an empty name or hostname is
+    still to be made."""
 
-    InvalidParameter, NotFound, Forbidden or Conflict for the first rule that fails. Whether addresses and host ports
+    request: CreateSandbox
+    networks: Joined
+
+
+def admit_sandbox(request: CreateSandbox, view: View) -> Admitted:
+    """InvalidParameter, NotFound, Forbidden or Conflict for the first rule that fails. Whether addresses and host ports
     are free is for those to say who hand them out.
     """
     _check_name(request.name, view)
@@ -59,7 +65,7 @@ def admit_sandbox(request: CreateSandbox, view: View) -> CreateSandbox:
             f"conflicting options: port publishing and the network {alone}: nothing can be published there; "
             "leave the ports out, or choose another network"
         )
-    return replace(request, networks=_asked(request), extra_hosts=extra_hosts)
+    return Admitted(replace(request, networks=_asked(request), extra_hosts=extra_hosts), networks)
 
 
 def find_sandbox(view: View, term: str) -> Sandbox:
