@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
+
+import msgspec
 
 from towline.model.config import Config
 from towline.model.endpoint import ANYTHING, Endpoint, EndpointConfig
@@ -99,6 +101,14 @@ class Engine(Protocol):
         ...
 
 
+class LogEntry(msgspec.Struct, frozen=True):
+    """A line of output with its newline, or a part of a long one. moment: RFC 3339, as it was written."""
+
+    moment: str
+    stream: Literal["stdout", "stderr"]
+    text: bytes
+
+
 class SandboxEngine(Protocol):
     """Sandboxes and what they are joined to."""
 
@@ -131,3 +141,12 @@ class SandboxEngine(Protocol):
     async def remove_sandbox(self, term: str, *, force: bool = False) -> None:
         """Give back everything. Conflict if it is running and not `force`."""
         ...
+
+    def logs(self, sandbox_id: str, *, tail: int | None = None, follow: bool = False) -> AsyncIterator[LogEntry]:
+        """What the command of a detached sandbox has written, oldest first; nothing of others. tail: only so many of
+        the last lines. follow: go on until the command ends."""
+        ...
+
+
+class WholeEngine(Engine, SandboxEngine, Protocol):
+    """What the HTTP API serves."""
