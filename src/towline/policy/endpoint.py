@@ -22,9 +22,9 @@ HOST, NONE = "host", "null"
 """Names of the drivers of the networks `host` and `none`."""
 
 _PREFIX = "invalid endpoint settings:\n"
-_ONLY_HOST = "cannot connect container to host network - container must be created in host network mode"
-_SHARED = "container sharing network namespace with another container or host cannot be connected to any other network"
-_ONLY_NONE = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+ONLY_HOST = "cannot connect container to host network - container must be created in host network mode"
+SHARED = "container sharing network namespace with another container or host cannot be connected to any other network"
+ONLY_NONE = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
 _STAYS_ON_HOST = "cannot disconnect container from host network - container was created in host network mode"
 
 
@@ -102,12 +102,12 @@ def live_endpoints(view: View, network_id: str) -> tuple[Endpoint, ...]:
 def _check_company(view: View, sandbox: Sandbox, network: Network) -> None:
     """host and none exclude other networks (moby runconfig/errors.go)."""
     if network.driver == HOST and not _is_on(view, sandbox, HOST):
-        raise InvalidParameter(_ONLY_HOST)
+        raise InvalidParameter(ONLY_HOST)
     others = [e for e in view.endpoints_in(sandbox.id) if e.network != network.id]
     if others and _is_on(view, sandbox, HOST):
-        raise InvalidParameter(_SHARED)
+        raise InvalidParameter(SHARED)
     if others and (network.driver == NONE or _is_on(view, sandbox, NONE)):
-        raise InvalidParameter(_ONLY_NONE)
+        raise InvalidParameter(ONLY_NONE)
 
 
 def _is_on(view: View, sandbox: Sandbox, driver: str) -> bool:

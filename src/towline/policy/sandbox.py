@@ -17,7 +17,16 @@ from towline.model.network import Network
 from towline.model.requests import CreateSandbox
 from towline.model.sandbox import Sandbox
 from towline.model.view import View
-from towline.policy.endpoint import HOST, NONE, check_joinable, check_settings, check_unique
+from towline.policy.endpoint import (
+    HOST,
+    NONE,
+    ONLY_HOST,
+    ONLY_NONE,
+    SHARED,
+    check_joinable,
+    check_settings,
+    check_unique,
+)
 from towline.policy.resolve import for_connect
 from towline.policy.sandbox_files import check_dns, split_extra_host
 from towline.policy.texts import LONGEST_NAME, check_no_nul, is_hostname, shown
@@ -27,9 +36,6 @@ DEFAULT_NETWORK = "bridge"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", re.ASCII)
 _SYSCTL = re.compile(r"net(?:\.[a-zA-Z0-9_/-]+)+", re.ASCII)
 _POLICIES = ("no", "always", "on-failure", "unless-stopped")
-_ONLY_CREATED = "cannot connect container to host network - container must be created in host network mode"
-_PRIVATE = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
-_SHARED = "container sharing network namespace with another container or host cannot be connected to any other network"
 
 Joined = tuple[tuple[Network, EndpointConfig], ...]
 """Networks in the order of the request, each once, and what is asked of each."""
@@ -164,11 +170,11 @@ def _alone(networks: Joined) -> str:
 def _check_alone(request: CreateSandbox, networks: Joined) -> None:
     drivers = [network.driver for network, _ in networks]
     if HOST in drivers and _is_attached(request):
-        raise InvalidParameter(_ONLY_CREATED)
+        raise InvalidParameter(ONLY_HOST)
     if len(drivers) > 1 and HOST in drivers:
-        raise InvalidParameter(_SHARED)
+        raise InvalidParameter(SHARED)
     if len(drivers) > 1 and NONE in drivers:
-        raise InvalidParameter(_PRIVATE)
+        raise InvalidParameter(ONLY_NONE)
 
 
 def _check_sysctls(request: CreateSandbox, networks: Joined) -> None:
