@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Literal, Protocol
-
-import msgspec
+from typing import Protocol
 
 from towline.model.config import Config
 from towline.model.endpoint import ANYTHING, Endpoint, EndpointConfig
@@ -101,12 +99,16 @@ class Engine(Protocol):
         ...
 
 
-class LogEntry(msgspec.Struct, frozen=True):
-    """A line of output with its newline, or a part of a long one. moment: RFC 3339, as it was written."""
+class LogEntry(Protocol):
+    """A line of output with its newline, or a part of a long one. time: RFC 3339 in UTC with nine digits. stream:
+    "stdout" or "stderr". `runtime.logread.Entry` is one."""
 
-    moment: str
-    stream: Literal["stdout", "stderr"]
-    text: bytes
+    @property
+    def time(self) -> str: ...
+    @property
+    def stream(self) -> str: ...
+    @property
+    def text(self) -> bytes: ...
 
 
 class SandboxEngine(Protocol):
@@ -142,9 +144,11 @@ class SandboxEngine(Protocol):
         """Give back everything. Conflict if it is running and not `force`."""
         ...
 
-    def logs(self, sandbox_id: str, *, tail: int | None = None, follow: bool = False) -> AsyncIterator[LogEntry]:
+    def logs(
+        self, sandbox_id: str, *, tail: int | None = None, since: str = "", follow: bool = False
+    ) -> AsyncIterator[LogEntry]:
         """What the command of a detached sandbox has written, oldest first; nothing of others. tail: only so many of
-        the last lines. follow: go on until the command ends."""
+        the last entries. since: a time as in LogEntry. follow: go on until the command ends."""
         ...
 
 
