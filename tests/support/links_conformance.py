@@ -165,6 +165,17 @@ class LinksConformance:
         assert link.addresses == ("10.1.0.1/24",)
         assert env.sysctl.read("net/ipv6/conf/br-a/disable_ipv6") == "1"
 
+    def test_repair_gives_a_bridge_its_name_back(self, env: Env) -> None:
+        assert env.links.create_bridges([bridge("br-b", "10.1.0.1/24")]) == [None]
+        before = env.links.find("br-b")
+        wanted = Bridge("br-a", network_alias("br-b"), "02:42:0a:00:00:01", addresses=("10.1.0.1/24",), ipv6_off=True)
+        assert env.links.repair_bridges([wanted]) == [None]
+        assert env.links.find("br-b") is None
+        after = env.links.find("br-a")
+        assert before is not None
+        assert after is not None
+        assert (after.index, after.up, after.addresses) == (before.index, True, before.addresses)
+
     def test_repair_refuses_what_is_absent_or_no_bridge(self, env: Env) -> None:
         env.add_foreign("cable", "veth", "")
         assert codes(env.links.repair_bridges([bridge("nosuch"), bridge("cable")])) == [errno.ENODEV, errno.EEXIST]

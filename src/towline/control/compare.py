@@ -81,11 +81,13 @@ def compare_links(
 ) -> list[Difference]:
     """leaving: names of links on their way out; they are no difference."""
     by_name = {link.name: link for link in links}
+    by_alias = {link.alias: link for link in links}
     expected: dict[str, str] = {}
     found: list[Difference] = []
     for network, bridge in desired:
-        expected[bridge.name] = bridge.alias
-        if (difference := compare_bridge(network, bridge, by_name.get(bridge.name))) is not None:
+        link = by_name.get(bridge.name) or by_alias.get(bridge.alias)
+        expected[link.name if link else bridge.name] = bridge.alias
+        if (difference := compare_bridge(network, bridge, link)) is not None:
             found.append(difference)
     found.extend(
         Difference(
@@ -102,6 +104,7 @@ def compare_links(
 
 
 def compare_bridge(network: Network, bridge: Bridge, link: Link | None) -> Difference | None:
+    """link: the one of that name, or else the one that has its alias."""
     subject = f"network {network.name}"
     if link is None:
         finding = Finding(subject, f"its bridge {bridge.name} does not exist", "make it")
@@ -119,6 +122,8 @@ def compare_bridge(network: Network, bridge: Bridge, link: Link | None) -> Diffe
 def _bridge_problems(bridge: Bridge, link: Link) -> list[str]:
     """Addresses that somebody added are left alone: they may carry traffic."""
     problems = []
+    if link.name != bridge.name:
+        problems.append(f"is named {link.name}")
     if link.alias != bridge.alias:
         problems.append("our mark is missing")
     if not link.up:

@@ -30,7 +30,7 @@ from towline.control.forwarding import Forwarding
 from towline.control.work import Realisation
 from towline.drivers.registry import Drivers
 from towline.firewall import base
-from towline.kernel.contract import Kernel
+from towline.kernel.contract import Kernel, Link
 from towline.model.desired import Bridge
 from towline.model.errors import KernelError, TowlineError
 from towline.model.network import Network
@@ -81,8 +81,12 @@ class Reconciler:
         bridge = self._drivers.desired(network).bridge
         if bridge is None:
             return []
-        difference = compare_bridge(network, bridge, self._kernel.links.find(name))
+        difference = compare_bridge(network, bridge, self._kernel.links.find(name) or self._marked(bridge.alias))
         return [] if difference is None else [difference]
+
+    def _marked(self, alias: str) -> Link | None:
+        """A link whose name somebody changed. Rare, so it may take a dump."""
+        return next((link for link in self._kernel.links.dump() if link.alias == alias), None)
 
     def repair(self, differences: Sequence[Difference], *, sweep: bool) -> list[TowlineError]:
         """Carry out the acts (those that remove unknown things only with `sweep`); goes on after an error."""

@@ -59,7 +59,8 @@ class Links(Protocol):
 
     def repair_bridges(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
         """Bring existing links of these names to the desired state, changing only what differs
-        (alias, MAC, MTU, addresses, up). Addresses that somebody else added stay."""
+        (alias, MAC, MTU, addresses, up). Addresses that somebody else added stay. A bridge with the right alias whose
+        name somebody changed gets it back."""
         ...
 
     def silence(self, names: Sequence[str]) -> list[KernelError | None]:

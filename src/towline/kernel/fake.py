@@ -173,6 +173,7 @@ class FakeLinks:
 
     def _repair(self, bridge: Bridge) -> KernelError | None:
         operation = f"repair bridge {bridge.name}"
+        self._rename(bridge)
         link = self.links.get(bridge.name)
         if link is None:
             return KernelError(errno.ENODEV, operation)
@@ -191,6 +192,11 @@ class FakeLinks:
             addresses=tuple(dict.fromkeys((*link.addresses, *(str(ip_interface(cidr)) for cidr in bridge.addresses)))),
         )
         return self._set_ipv6(bridge)
+
+    def _rename(self, bridge: Bridge) -> None:
+        renamed = next((link for link in self.links.values() if link.alias == bridge.alias), None)
+        if bridge.name not in self.links and renamed is not None and renamed.kind == "bridge":
+            self._put(msgspec.structs.replace(self.links.pop(renamed.name), name=bridge.name))
 
     def _silence(self, name: str) -> KernelError | None:
         operation = f"set link {name} down"

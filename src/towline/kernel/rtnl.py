@@ -65,12 +65,26 @@ class RtnlLinks:
         return [self._repair(bridge) for bridge in bridges]
 
     def _repair(self, bridge: Bridge) -> KernelError | None:
-        error = _unrepairable(bridge, self._reader.bare(bridge.name)) or self._set_ipv6(bridge)
+        error = self._rename(bridge) or _unrepairable(bridge, self._reader.bare(bridge.name)) or self._set_ipv6(bridge)
         link = None if error else self.find(bridge.name)
         if link is None:
             return error or KernelError(errno.ENODEV, f"repair bridge {bridge.name}")
         # An MTU that becomes fit for IPv6 again brings new settings with it.
         return self._apply([self._differences(link, bridge)])[0] or self._set_ipv6(bridge)
+
+    def _rename(self, bridge: Bridge) -> KernelError | None:
+        """Kernels before 6.2 rename only links that are down."""
+        if self._reader.bare(bridge.name) is not None:
+            return None
+        for link in self._reader.dump():
+            if link.alias == bridge.alias and link.kind == "bridge":
+                operation = f"rename {link.name} to {bridge.name}"
+                naming = Step(codec.set_link(link.index, codec.name_attr(bridge.name)), operation)
+                (error,) = self._apply([[naming]])
+                if error is not None and error.errno == errno.EBUSY:
+                    (error,) = self._apply([[Step(codec.set_link(link.index, up=False), operation), naming]])
+                return error
+        return None
 
     def silence(self, names: Sequence[str]) -> list[KernelError | None]:
         return self._apply([[Step(codec.set_named_link(n, up=False), f"set link {n} down")] for n in names])
