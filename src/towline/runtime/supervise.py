@@ -1,0 +1,214 @@
+"""The daemon's side: start a detached command, and find it again after a restart.
+
+All is awaited on descriptors (pipes, pidfds) of the running event loop. A watch is on the shim, not on the command:
+when the shim is gone, the exit record is complete and nothing that the command started lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from towline.model.errors import Failure, InvalidParameter
+from towline.model.sandbox import Process
+from towline.runtime.check import check_launch, data_directory, run_directory
+from towline.runtime.child import GO, exit_code, parse_refusal
+from towline.runtime.identity import open_process
+from towline.runtime.launch import Launch
+from towline.runtime.lookup import Exit, exit_of, open_shim
+from towline.runtime.record import clear
+from towline.runtime.watch import Watch, readable
+
+_ROOT = str(Path(__file__).parents[2])
+_PROGRAM = f"import sys; sys.path.append({_ROOT!r}); from towline.runtime.shim import main; main()"
+_FAULTS = "shim.err"
+
+
+class CommandNotStarted(InvalidParameter):
+    """The program could not be executed. exit_code: 127 (not found) or 126, as Docker records it."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.exit_code = code
+
+
+class Pending:
+    """A process inside its sandbox whose command has not begun: the moment to join endpoints and to commit `process`.
+
+    If the daemon ends here, the process ends too. Exactly one of `go` and `abandon` must follow.
+    """
+
+    def __init__(self, sandbox: str, watch: Watch, pipes: _Pipes) -> None:
+        self.process = watch.process
+        self._sandbox = sandbox
+        self._watch = watch
+        self._pipes = pipes
+
+    async def go(self) -> Watch:
+        """Start the command; returns when it is executed. CommandNotStarted (exit record written, process gone)."""
+        self._pipes.go()
+        refused = parse_refusal((await self._pipes.answer())[1:])
+        self._pipes.close()
+        if refused is None:
+            return self._watch
+        await self._watch.ended()
+        raise CommandNotStarted(f"sandbox {self._sandbox}: cannot {refused}", exit_code(refused))
+
+    async def abandon(self) -> None:
+        """End the process; no record is left."""
+        self._pipes.close()
+        await self._watch.ended()
+
+
+class Supervisor:
+    """Detached sandboxes of one daemon. Made anywhere; its coroutines belong to one event loop."""
+
+    def __init__(self, exec_root: str, data_root: str) -> None:
+        self._exec_root = exec_root
+        self._data_root = data_root
+
+    def state(self, sandbox: str) -> str:
+        """Launch.state of a sandbox. InvalidParameter if the id is none."""
+        return run_directory(self._exec_root, sandbox)
+
+    def log(self, sandbox: str) -> str:
+        """Launch.log of a detached sandbox, and what `logread` reads. InvalidParameter if the id is none."""
+        return os.path.join(data_directory(self._data_root, sandbox), "log")
+
+    async def prepare(self, launch: Launch) -> Pending:
+        """A process in the sandbox, ready to go. InvalidParameter (what was asked for), Failure (the kernel refused);
+        then nothing is left. Cancelled: nothing is left either."""
+        pipes = await _spawned(launch)
+        try:
+            answer = await pipes.answer()
+            if not answer.startswith(b"+"):
+                raise Failure(f"sandbox {launch.sandbox}: cannot {_reason(launch, answer)}")
+            shim, process = _processes(answer[1:])
+            return Pending(launch.sandbox, _watch(launch.state, process, shim), pipes)
+        except BaseException:
+            pipes.close()
+            raise
+
+    async def start_detached(self, launch: Launch) -> Watch:
+        """`prepare` and `go` at once, for a sandbox that is joined already. Errors of both."""
+        pending = await self.prepare(launch)
+        return await pending.go()
+
+    def attach(self, sandbox: str, process: Process) -> Watch | Exit:
+        """After a restart of the daemon, and for a process that the command line started: follow it, or how it ended.
+        Call in the event loop."""
+        directory = self.state(sandbox)
+        shim = open_shim(directory, process)
+        return exit_of(directory, process) if shim is None else Watch(process, shim, directory)
+
+    def forget(self, sandbox: str) -> None:
+        """Remove a sandbox's records and log. Absent ones are no error."""
+        for directory in (self.state(sandbox), os.path.dirname(self.log(sandbox))):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+class _Pipes:
+    """To and from a shim that has been started; `shim` says what goes through."""
+
+    def __init__(self, to: int, back: int) -> None:
+        self._to = to
+        self._back = back
+        os.set_blocking(back, False)
+
+    def go(self) -> None:
+        with suppress(BrokenPipeError):
+            os.write(self._to, GO)
+
+    async def answer(self) -> bytes:
+        """One line, or what comes before the end."""
+        text = b""
+        while not text.endswith(b"\n"):
+            await readable(self._back)
+            more = os.read(self._back, 4096)
+            if not more:
+                break
+            text += more
+        return text
+
+    def close(self) -> None:
+        os.close(self._to)
+        os.close(self._back)
+
+
+async def _spawned(launch: Launch) -> _Pipes:
+    """`_spawn` in a thread; if the caller is cancelled meanwhile, what it makes is ended."""
+    spawning = asyncio.ensure_future(asyncio.to_thread(_spawn, launch))
+    try:
+        return await asyncio.shield(spawning)
+    except asyncio.CancelledError:
+        spawning.add_done_callback(_unwanted)
+        raise
+
+
+def _unwanted(spawning: asyncio.Future[_Pipes]) -> None:
+    if not spawning.cancelled() and spawning.exception() is None:
+        spawning.result().close()
+
+
+def _spawn(launch: Launch) -> _Pipes:
+    """Blocks about as long as a Python takes to start. The process started here ends at once: the shim is its child, so
+    that nobody has to reap it."""
+    check_launch(launch)
+    for directory in (launch.state, os.path.dirname(launch.log)):
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+    clear(launch.state)
+    shim_in, to = os.pipe()
+    back, shim_out = os.pipe()
+    faults = os.open(os.path.join(launch.state, _FAULTS), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        starter = _start(launch.sandbox, (shim_in, shim_out, faults))
+    finally:
+        for fd in (shim_in, shim_out, faults):
+            os.close(fd)
+    _send(to, launch.encode())
+    os.waitpid(starter, 0)
+    return _Pipes(to, back)
+
+
+def _start(sandbox: str, stdio: tuple[int, int, int]) -> int:
+    """By posix_spawn: its cost does not grow with the daemon's memory."""
+    command = [sys.executable, "-I", "-S", "-c", _PROGRAM, sandbox]
+    actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(stdio)]
+    return os.posix_spawn(
+        sys.executable, command, {}, file_actions=actions, setsigmask=(), setsigdef=signal.valid_signals()
+    )
+
+
+def _send(fd: int, data: bytes) -> None:
+    """All of it; less only if the shim is gone, which its answer (none) will tell."""
+    with suppress(BrokenPipeError):
+        while data:
+            data = data[os.write(fd, data) :]
+
+
+def _watch(directory: str, process: Process, shim: Process) -> Watch:
+    fd = open_process(shim.pid, shim.started)
+    if fd is None:
+        raise Failure(f"the process that looks after process {process.pid} was killed: start it again")
+    return Watch(process, fd, directory)
+
+
+def _processes(answer: bytes) -> tuple[Process, Process]:
+    shim, shim_started, pid, started = (int(number) for number in answer.split())
+    return Process(shim, shim_started), Process(pid, started)
+
+
+def _reason(launch: Launch, answer: bytes) -> str:
+    """What the shim said, or its last words."""
+    refused = parse_refusal(answer[1:])
+    if refused is not None:
+        return str(refused)
+    with suppress(OSError):
+        words = Path(launch.state, _FAULTS).read_text("utf-8", "replace").strip()
+        return f"start its process: {words.rpartition(chr(10))[2] or 'it was killed'}"
+    return "start its process: it was killed"
