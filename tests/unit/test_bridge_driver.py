@@ -116,9 +116,11 @@ def test_admission_names_the_link() -> None:
     assert BridgeDriver().admit(network(options={B + "name": "web0"}), view()).link == "web0"
 
 
-def test_mtu_above_the_kernels_is_refused() -> None:
-    with pytest.raises(Failure, match="^invalid argument: MTU 70000"):
-        BridgeDriver().admit(network(options={MTU: "70000"}), view())
+@pytest.mark.parametrize(("mtu", "bound"), [("70000", "above 65535"), ("67", "below 68")])
+def test_mtu_that_no_bridge_can_have_is_refused(mtu: str, bound: str) -> None:
+    with pytest.raises(Failure, match=f"^invalid argument: MTU {mtu} is {bound}"):
+        BridgeDriver().admit(network(options={MTU: mtu}), view())
+    BridgeDriver().admit(network(options={MTU: "68"}), view())
 
 
 def test_same_bridge_name_conflicts() -> None:

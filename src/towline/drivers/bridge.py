@@ -34,7 +34,8 @@ HOST_IPV6 = "com.docker.network.host_ipv6"
 
 _MODES = get_args(GatewayMode)
 _NAME_MAX = 15  # IFNAMSIZ - 1
-_MTU_MAX = 65535  # net/bridge/br_device.c: ETH_MAX_MTU
+_MTU_MIN, _MTU_MAX = 68, 65535  # net/bridge/br_device.c: ETH_MIN_MTU, ETH_MAX_MTU
+_MTU_MIN_IPV6 = 1280  # RFC 8200, section 5
 
 
 class BridgeOptions(msgspec.Struct, frozen=True):
@@ -96,6 +97,16 @@ def check_link_name(name: str) -> None:
         raise Failure(f"invalid argument: bridge name {name!r} may not hold '/', ':', blanks, or be '.' or '..'")
 
 
+def _check_mtu(mtu: int, *, ipv6: bool) -> None:
+    """What the kernel would refuse as an invalid argument. 0: its default."""
+    if mtu > _MTU_MAX:
+        raise Failure(f"invalid argument: MTU {mtu} is above {_MTU_MAX}, the most a bridge can have")
+    if 0 < mtu < _MTU_MIN:
+        raise Failure(f"invalid argument: MTU {mtu} is below {_MTU_MIN}, the least a bridge can have")
+    if ipv6 and 0 < mtu < _MTU_MIN_IPV6:
+        raise Failure(f"invalid argument: MTU {mtu} is below {_MTU_MIN_IPV6}, the least that IPv6 needs")
+
+
 class BridgeDriver:
     name = "bridge"
     scope: Literal["local"] = "local"
@@ -118,8 +129,7 @@ class BridgeDriver:
         _check_pools(network)
         link = options.name or f"br-{network.id[:12]}"
         check_link_name(link)
-        if options.mtu > _MTU_MAX:
-            raise Failure(f"invalid argument: MTU {options.mtu} is above {_MTU_MAX}, the most a bridge can have")
+        _check_mtu(options.mtu, ipv6=network.enable_ipv6)
         if (other := view.network_with_link(link)) is not None:
             raise _conflict(network, link, other, "networks have same bridge name")
         _check_overlap(network, link, view)
