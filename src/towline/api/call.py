@@ -15,7 +15,7 @@ from towline import __version__
 from towline.api.streams import Streams
 from towline.api.versions import NEWEST, Version
 from towline.api.wire_out import Fragments, encode
-from towline.control.contract import Engine
+from towline.control.contract import WholeEngine
 from towline.model.errors import InvalidParameter
 
 SERVER = f"Towline/{__version__} (linux)"
@@ -47,7 +47,7 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2}).{0,2}", re.DOTALL)
 class Call(msgspec.Struct, frozen=True):
     """One request on its way to a handler. term: the {id} of the path."""
 
-    engine: Engine
+    engine: WholeEngine
     fragments: Fragments
     streams: Streams
     request: web.BaseRequest

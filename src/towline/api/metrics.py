@@ -29,6 +29,7 @@ _HELP = {
 }
 _METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "PUT"})
 _PLACES = frozenset({"_ping", "version", "info", "events", "containers", "networks", "towline"})
+_OWN = frozenset({"networks", "sandboxes", "diagnose", "repair", "state", "openapi.json"})
 _ACTIONS = frozenset({"create", "prune", "connect", "disconnect"})
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -106,6 +107,8 @@ def route_label(target: str) -> str:
     place = parts[0] if parts and parts[0] in _PLACES else "other"
     if place == "networks" and len(parts) > 1:
         return "networks/" + (parts[-1] if parts[-1] in _ACTIONS else "{id}")
+    if place == "towline":
+        return "towline/" + (parts[2] if len(parts) > 2 and parts[2] in _OWN else "other")
     return place
 
 

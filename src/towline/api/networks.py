@@ -6,9 +6,10 @@ import time
 
 from aiohttp import web
 
-from towline.api import body, wire_in, wire_out
+from towline.api import body, wire_endpoint, wire_in, wire_out
 from towline.api.call import Call, empty_answer, json_answer, json_value
 from towline.api.gotext import parse_bool
+from towline.model.endpoint import Endpoint
 from towline.model.errors import InvalidParameter
 from towline.model.network import Network
 from towline.policy import resolve
@@ -18,8 +19,8 @@ _PRUNE_SINCE = (1, 25)
 _SCOPE_SINCE = (1, 31)
 
 _CREATE = body.shape(wire_in.CreateRequest, wire_in.GO_CREATE)
-_CONNECT = body.shape(wire_in.ConnectRequest, wire_in.GO_CONNECT)
-_DISCONNECT = body.shape(wire_in.DisconnectRequest, wire_in.GO_DISCONNECT)
+_CONNECT = body.shape(wire_endpoint.ConnectRequest, wire_endpoint.GO_CONNECT)
+_DISCONNECT = body.shape(wire_endpoint.DisconnectRequest, wire_endpoint.GO_DISCONNECT)
 
 
 async def list_networks(call: Call) -> web.Response:
@@ -29,7 +30,7 @@ async def list_networks(call: Call) -> web.Response:
     networks = _select(call, NetworkFilter(filters), everything) if filters else everything
     items = [fragments.of(network) for network in networks]
     if call.version < wire_out.LIST_WITHOUT_CONTAINERS:
-        endpoints = (engine.endpoints_of(network.id) for network in networks)
+        endpoints = (_live(call, network) for network in networks)
         items = [wire_out.old_list_item(*pair) for pair in zip(items, endpoints, strict=True)]
     fragments.forget_all_but(everything, len(everything))
     return json_answer(b"[%b]\n" % b",".join(items))
@@ -50,7 +51,7 @@ async def inspect_network(call: Call) -> web.Response:
     return json_answer(
         wire_out.inspect(
             call.fragments.of(network),
-            call.engine.endpoints_of(network.id),
+            _live(call, network),
             call.engine.subnet_status(network.id) if with_status else None,
         )
     )
@@ -76,15 +77,27 @@ async def prune_networks(call: Call) -> web.Response:
 
 
 async def connect(call: Call) -> web.Response:
-    request: wire_in.ConnectRequest = await body.read(call.request, _CONNECT)
-    await call.engine.connect(call.term, _container(request.container))
+    request: wire_endpoint.ConnectRequest = await body.read(call.request, _CONNECT)
+    config = wire_endpoint.endpoint_config(request.endpoint_config, call.version)
+    await call.engine.connect(call.term, _container(request.container), config)
     return empty_answer()
 
 
 async def disconnect(call: Call) -> web.Response:
-    request: wire_in.DisconnectRequest = await body.read(call.request, _DISCONNECT)
+    request: wire_endpoint.DisconnectRequest = await body.read(call.request, _DISCONNECT)
     await call.engine.disconnect(call.term, _container(request.container), force=bool(request.force))
     return empty_answer()
+
+
+def _live(call: Call, network: Network) -> list[Endpoint]:
+    """Endpoints of sandboxes that run; the others have an identity, and are not there."""
+    endpoints = call.engine.endpoints_of(network.id)
+    return [endpoint for endpoint in endpoints if not endpoint.sandbox or _runs(call, endpoint.sandbox)]
+
+
+def _runs(call: Call, sandbox_id: str) -> bool:
+    sandbox = call.engine.sandbox(sandbox_id)
+    return sandbox is not None and sandbox.state == "running"
 
 
 def _container(name: str | None) -> str:

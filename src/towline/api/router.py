@@ -27,17 +27,20 @@ class Match(NamedTuple, Generic[Handler]):
 
 class Router(Generic[Handler]):
     """exact: (method, path). by_network: what comes at /networks/{id}, where ids may hold slashes: keys are
-    ("GET", ""), ("DELETE", ""), ("POST", "/connect"), ("POST", "/disconnect"). own: Towline's paths, not versioned
+    ("GET", ""), ("DELETE", ""), ("POST", "/connect"), ("POST", "/disconnect"). by_container: what comes at
+    /containers/{id}/WORD: keys are (method, "/WORD"). own: Towline's paths, not versioned
     by /v: (method, path) with at most one "{id}"."""
 
     def __init__(
         self,
         exact: Mapping[tuple[str, str], Handler],
         by_network: Mapping[tuple[str, str], Handler],
+        by_container: Mapping[tuple[str, str], Handler],
         own: Mapping[tuple[str, str], Handler],
     ) -> None:
         self._exact = exact
         self._by_network = by_network
+        self._by_container = by_container
         self._own = {key: handler for key, handler in own.items() if "{id}" not in key[1]}
         self._own_with_id = [(*key, handler) for key, handler in own.items() if "{id}" in key[1]]
 
@@ -52,6 +55,8 @@ class Router(Generic[Handler]):
         handler = self._exact.get((method, path))
         if handler is not None:
             return Match(handler, version, "")
+        if path.startswith("/containers/"):
+            return self._find_container(method, path, version)
         return self._find_network(method, path, version)
 
     def _find_network(self, method: str, path: str, version: str) -> Match[Handler] | None:
@@ -65,6 +70,11 @@ class Router(Generic[Handler]):
             return None
         handler = self._by_network.get((method, ""))
         return Match(handler, version, path[len("/networks/") :]) if handler is not None else None
+
+    def _find_container(self, method: str, path: str, version: str) -> Match[Handler] | None:
+        term, slash, action = path[len("/containers/") :].rpartition("/")
+        handler = self._by_container.get((method, slash + action))
+        return Match(handler, version, term) if handler is not None and term else None
 
     def _find_own(self, method: str, path: str) -> Match[Handler] | None:
         handler = self._own.get((method, path))

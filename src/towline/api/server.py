@@ -25,7 +25,7 @@ from towline.api.routes import router
 from towline.api.streams import Streams
 from towline.api.versions import TooOld, negotiate
 from towline.api.wire_out import Fragments
-from towline.control.contract import Engine
+from towline.control.contract import WholeEngine
 from towline.model.errors import TowlineError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _PATH_SAFE = "/:@!$&'()*+,;=~"
 log = logging.getLogger(__name__)
 
 
-def make_runner(engine: Engine) -> web.ServerRunner:
+def make_runner(engine: WholeEngine) -> web.ServerRunner:
     """Needs a running event loop. `setup()` it, give it sites; `cleanup()` ends streams at once and lets other requests
     end within GRACE_SECONDS. With `metrics_addr` in the configuration, `setup()` also serves metrics there; Failure if
     it cannot.
@@ -54,7 +54,7 @@ def make_runner(engine: Engine) -> web.ServerRunner:
 
 
 class _Runner(web.ServerRunner):
-    def __init__(self, engine: Engine, metrics: Metrics | None) -> None:
+    def __init__(self, engine: WholeEngine, metrics: Metrics | None) -> None:
         streams = Streams()
         handle = _Handler(engine, streams)
         server = _Server(
@@ -82,7 +82,7 @@ class _Runner(web.ServerRunner):
 
 
 class _Handler:
-    def __init__(self, engine: Engine, streams: Streams) -> None:
+    def __init__(self, engine: WholeEngine, streams: Streams) -> None:
         self._engine = engine
         self._streams = streams
         self._fragments = Fragments()

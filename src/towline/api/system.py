@@ -1,4 +1,4 @@
-"""/_ping, /version, /info, and the empty container list that the docker CLI asks for."""
+"""/_ping, /version, /info."""
 
 from __future__ import annotations
 
@@ -56,21 +56,17 @@ async def version(call: Call) -> web.Response:
     return json_value({"Platform": {"Name": "Towline"}, "Components": [engine], **shown})
 
 
-async def containers(_call: Call) -> web.Response:
-    """Sandboxes are not shown as containers: the list is always empty."""
-    return json_value([])
-
-
 async def info(call: Call) -> web.Response:
     config = call.engine.config
+    states = [sandbox.state for sandbox in call.engine.sandboxes()]
     pools = [{"Base": pool.base, "Size": pool.size} for pool in config.default_address_pools]
     return json_value(
         {
             "ID": call.engine.daemon_id,
-            "Containers": 0,
-            "ContainersRunning": 0,
+            "Containers": len(states),
+            "ContainersRunning": states.count("running"),
             "ContainersPaused": 0,
-            "ContainersStopped": 0,
+            "ContainersStopped": len(states) - states.count("running"),
             "Images": 0,
             "Driver": "none",
             "DriverStatus": [],

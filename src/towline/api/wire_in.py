@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from towline.api.goaddr import BadAddress, parse_addr, parse_mac, parse_prefix
-from towline.api.gojson.decode import BOOL, INT, STRING, Map, Slice, Struct, Text
+from towline.api.goaddr import BadAddress, parse_addr, parse_prefix
+from towline.api.gojson.decode import BOOL, STRING, Map, Slice, Struct, Text
 from towline.api.versions import Version
 from towline.model.errors import InvalidParameter
 from towline.model.requests import CreateNetwork, PoolRequest
@@ -51,17 +51,6 @@ class CreateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
     labels: dict[str, str] | None = None
 
 
-class ConnectRequest(msgspec.Struct, frozen=True, rename="pascal"):
-    """The endpoint's settings are checked as types and not kept: nothing can be connected yet."""
-
-    container: str | None = None
-
-
-class DisconnectRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="pascal"):
-    container: str | None = None
-    force: bool | None = None
-
-
 _ADDR = Text("netip.Addr", parse_addr)
 _PREFIX = Text("netip.Prefix", parse_prefix)
 _STRINGS = Map(STRING)
@@ -96,31 +85,6 @@ GO_CREATE = Struct(
         "Labels": _STRINGS,
     },
 )
-_GO_ENDPOINT = Struct(
-    "network.EndpointSettings",
-    {
-        "IPAMConfig": Struct(
-            "network.EndpointIPAMConfig", {"IPv4Address": _ADDR, "IPv6Address": _ADDR, "LinkLocalIPs": Slice(_ADDR)}
-        ),
-        "Links": Slice(STRING),
-        "Aliases": Slice(STRING),
-        "DriverOpts": _STRINGS,
-        "GwPriority": INT,
-        "NetworkID": STRING,
-        "EndpointID": STRING,
-        "Gateway": _ADDR,
-        "IPAddress": _ADDR,
-        "MacAddress": Text("network.HardwareAddr", parse_mac),
-        "IPPrefixLen": INT,
-        "IPv6Gateway": _ADDR,
-        "GlobalIPv6Address": _ADDR,
-        "GlobalIPv6PrefixLen": INT,
-        "DNSNames": Slice(STRING),
-    },
-)
-GO_CONNECT = Struct("network.ConnectRequest", {"Container": STRING, "EndpointConfig": _GO_ENDPOINT})
-GO_DISCONNECT = Struct("network.DisconnectRequest", {"Container": STRING, "Force": BOOL})
-
 _EXPLICIT_IPV4 = (1, 48)
 
 

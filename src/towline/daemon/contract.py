@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from towline.control.contract import Engine
+from towline.control.contract import WholeEngine
 from towline.model.config import Config
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ class Service(Protocol):
     """The engine with everything it owns (store, kernel, worker threads)."""
 
     @property
-    def engine(self) -> Engine: ...
+    def engine(self) -> WholeEngine: ...
 
     async def start(self) -> None:
         """Returns when store and kernel agree and requests can be served."""
@@ -33,4 +33,4 @@ class Service(Protocol):
 
 
 Build = Callable[[Config], Service]
-MakeRunner = Callable[[Engine], "web.BaseRunner"]
+MakeRunner = Callable[[WholeEngine], "web.BaseRunner"]

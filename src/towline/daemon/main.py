@@ -20,7 +20,7 @@ from towline.model.errors import ConfigError, TowlineError
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from towline.control.contract import Engine
+    from towline.control.contract import WholeEngine
     from towline.daemon.contract import Build, MakeRunner, Service
     from towline.model.config import Config
 
@@ -103,7 +103,7 @@ def _build(config: Config) -> Service:
     return build(config)
 
 
-def _make_runner(engine: Engine) -> web.BaseRunner:
+def _make_runner(engine: WholeEngine) -> web.BaseRunner:
     with _without_ca_certificates():
         from towline.api.server import make_runner
 

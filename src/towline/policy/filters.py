@@ -12,6 +12,7 @@ import msgspec
 from towline.model.errors import Failure, InvalidParameter
 from towline.model.events import Event
 from towline.model.network import RESERVED_NAMES, Network
+from towline.model.sandbox import Sandbox
 from towline.policy import patterns
 from towline.policy.timestamps import parse_moment
 
@@ -21,6 +22,8 @@ Filters = Mapping[str, Mapping[str, bool]]
 _CURRENT = msgspec.json.Decoder(dict[str, dict[str, bool]] | None)
 _LEGACY = msgspec.json.Decoder(dict[str, list[str]] | None)
 _LIST_KEYS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
+_CONTAINER_KEYS = frozenset({"exited", "id", "label", "name", "network", "status"})
+_STATUSES = frozenset({"created", "restarting", "running", "removing", "paused", "exited", "dead"})
 _PRUNE_KEYS = frozenset({"label", "label!", "until"})
 _ACTOR_KEYS = ("config", "container", "daemon", "image", "network", "node", "plugin", "secret", "service", "volume")
 
@@ -62,6 +65,40 @@ class NetworkFilter:
             and _labels(filters.get("label", {}), network.labels)
             and (not self._types or ("builtin" if network.name in RESERVED_NAMES else "custom") in self._types)
             and (self._dangling is None or self._dangling == _is_dangling(network, in_use))
+        )
+
+
+class ContainerFilter:
+    """GET /containers/json (moby daemon/list.go). InvalidParameter when made."""
+
+    def __init__(self, filters: Filters) -> None:
+        _check_keys(filters, _CONTAINER_KEYS)
+        for status in filters.get("status", {}):
+            if status not in _STATUSES:
+                raise InvalidParameter(f"invalid filter 'status={status}'")
+        for code in filters.get("exited", {}):
+            if not (code.isascii() and code.isdigit()):
+                raise InvalidParameter(f"invalid filter 'exited={code}'")
+        self._filters = filters
+        self._id = _Pattern(filters.get("id", {}))
+        self._name = _Pattern(filters.get("name", {}))
+
+    @property
+    def shows_ended(self) -> bool:
+        """Whether it asks for more than what runs, without `all`."""
+        return bool(self._filters.get("status") or self._filters.get("exited"))
+
+    def matches(self, sandbox: Sandbox, networks: Iterable[Network]) -> bool:
+        """networks: those it is connected to."""
+        filters = self._filters
+        on = filters.get("network", {})
+        return (
+            _exact(filters, "status", sandbox.state)
+            and self._id.matches(sandbox.id)
+            and (self._name.matches(sandbox.name) or self._name.matches(f"/{sandbox.name}"))
+            and _labels(filters.get("label", {}), sandbox.labels)
+            and (not on or any(on.get(n.id) or on.get(n.name) for n in networks))
+            and (not filters.get("exited") or _has_exited(filters["exited"], sandbox))
         )
 
 
@@ -123,6 +160,10 @@ def _check_keys(filters: Filters, known: frozenset[str]) -> None:
 def _exact(filters: Filters, key: str, text: str) -> bool:
     values = filters.get(key)
     return not values or values.get(text, False)
+
+
+def _has_exited(codes: Mapping[str, bool], sandbox: Sandbox) -> bool:
+    return sandbox.state == "exited" and any(int(code) == sandbox.exit_code for code in codes)
 
 
 def _labels(wanted: Iterable[str], labels: Mapping[str, str]) -> bool:
