@@ -107,6 +107,8 @@ class CountedKernel:
         self.links: Links = Counted(kernel.links, steps)  # type: ignore[assignment]
         self.nft = Counted(kernel.nft, steps)
         self.sysctl = Counted(kernel.sysctl, steps)
+        self.sandboxes = kernel.sandboxes
+        self.flows = kernel.flows
         self.close = kernel.close
 
 

@@ -9,6 +9,7 @@ from tests.support.faulty_store import FaultyStore
 from towline.control.controller import Controller
 from towline.kernel.fake import FakeLinks, FakeMonitor, FakeSysctl
 from towline.kernel.fake_nft import FakeNft
+from towline.kernel.fake_sandboxes import FakeFlows, FakeSandboxes
 from towline.model.config import AddressPool, Config
 from towline.model.network import Network
 from towline.store.contract import Store
@@ -26,6 +27,8 @@ class World:
         self.sysctl = FakeSysctl()
         self.links = FakeLinks(self.sysctl)
         self.nft = FakeNft()
+        self.sandboxes = FakeSandboxes(self.links)
+        self.flows = FakeFlows()
         self.monitor = FakeMonitor()
 
     def close(self) -> None:

@@ -107,7 +107,8 @@ class Sysctl(Protocol):
 
 
 class Inside(msgspec.Struct, frozen=True):
-    """A sandbox's namespace as it is. routes: (destination CIDR, gateway or "", interface name), main table."""
+    """A sandbox's namespace as it is. links: ours have their endpoint's alias here too. routes: (destination CIDR,
+    gateway or "", interface name), main table, without those of automatic link-local addresses."""
 
     links: tuple[Link, ...]
     routes: tuple[tuple[str, str, str], ...]
@@ -117,7 +118,7 @@ class Sandboxes(Protocol):
     """Network namespaces and what is plugged into them.
 
     `path` names a namespace: a pinned one of ours, /proc/<pid>/ns/net, or any other; it is opened for each call and
-    never kept. Raises model.errors.NotANamespace if it is none, NamespaceGone if it is absent.
+    never kept. Raises model.errors.NotANamespace if it is none or the host's own, NamespaceGone if it is absent.
     """
 
     def make(self, path: str) -> None:
@@ -125,7 +126,8 @@ class Sandboxes(Protocol):
         ...
 
     def drop(self, path: str) -> None:
-        """Unpin; the kernel takes its links apart when the last process has left. Absent is no error."""
+        """Unpin; the kernel takes its links apart when the last process has left. Absent is no error; NotANamespace if
+        something is there that `make` did not make."""
         ...
 
     def pinned(self, directory: str) -> list[str]:
@@ -145,12 +147,14 @@ class Sandboxes(Protocol):
 
     def set_defaults(self, path: str, defaults: Defaults) -> None:
         """Make the main table's default routes on interfaces of ours exactly these, in one send, without a moment
-        without one where one stays. Default routes on interfaces that are not ours are left alone."""
+        without one where one stays. Default routes on interfaces that are not ours are left alone and come first: ours
+        then has the metric behind theirs. KernelError: ENODEV if we have no such interface there, ENETUNREACH, ..."""
         ...
 
     def look(self, path: str) -> Inside: ...
     def announce(self, path: str, interface: Interface) -> None:
-        """Send one gratuitous ARP and one unsolicited neighbour advertisement per address. Never blocks for long."""
+        """Send gratuitous ARP (request and reply) or an unsolicited neighbour advertisement for each address, the
+        automatic link-local one too. Once; the caller repeats. Never blocks for long."""
         ...
 
 
@@ -159,7 +163,9 @@ class Flows(Protocol):
 
     def forget(self, addresses: Sequence[str], *, protocol: str = "", port: int = 0) -> int:
         """Remove the entries in which one of these addresses is an end (original or reply direction), optionally only
-        of a protocol and with that original destination port; answers how many."""
+        of a protocol ("tcp", "udp", "sctp", "icmp", "icmpv6") and with that original destination port; answers how
+        many. Change the rules first. Takes as long as the kernel walks its table (tens of ms), so not before an answer.
+        """
         ...
 
 
@@ -172,6 +178,10 @@ class Kernel(Protocol):
     def nft(self) -> Nft: ...
     @property
     def sysctl(self) -> Sysctl: ...
+    @property
+    def sandboxes(self) -> Sandboxes: ...
+    @property
+    def flows(self) -> Flows: ...
     def close(self) -> None: ...
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from towline.kernel.conntrack import CtNetlinkFlows
 from towline.kernel.monitor import NetlinkMonitor
 from towline.kernel.nft import NfNetlinkNft
 from towline.kernel.rtnl import RtnlLinks
+from towline.kernel.sandboxes import RealSandboxes
 from towline.kernel.sysctl import ProcSysctl
 
 
@@ -17,8 +19,12 @@ class RealKernel:
         self.sysctl = ProcSysctl()
         self.links = RtnlLinks(self.sysctl)
         self.nft = NfNetlinkNft()
+        self.sandboxes = RealSandboxes(self.sysctl)
+        self.flows = CtNetlinkFlows()
 
     def close(self) -> None:
+        self.sandboxes.close()
+        self.flows.close()
         self.links.close()
         self.nft.close()
 

@@ -62,6 +62,14 @@ class NotANamespace(InvalidParameter):
     """The path names something else than a network namespace."""
 
 
+class ProcessGone(NotFound):
+    """No process has this pid, or the one that was meant has ended."""
+
+
+class NotAProcess(InvalidParameter):
+    """The pid is not of a process that can be a sandbox."""
+
+
 class StoreError(Failure):
     """The store could not be read or written (disk full, read-only, I/O error). State in memory is unchanged."""
 
