@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.support.daemon import Daemon
 from tests.support.equality import assert_equal
+from tests.support.polling import eventually
 
 _VOLATILE = frozenset({"handle", "packets", "bytes", "metainfo", "operstate"})
 
@@ -28,12 +29,17 @@ def snapshot(daemon: Daemon) -> dict[str, Any]:
 
 
 @contextmanager
-def nothing_changes(daemon: Daemon) -> Iterator[None]:
-    """What happens inside leaves no trace in store and kernel, and these agree."""
+def nothing_changes(daemon: Daemon, *, undone: bool = False) -> Iterator[None]:
+    """What happens inside leaves no trace in store and kernel, and these agree.
+
+    undone: it is refused so late that the store has taken an intent and taken it back, and links may still be going.
+    """
     before, revision = snapshot(daemon), _revision(daemon)
     yield
+    if undone:
+        eventually(lambda: assert_equal(daemon))
     assert snapshot(daemon) == before
-    assert _revision(daemon) == revision
+    assert undone or _revision(daemon) == revision
     assert_equal(daemon)
 
 
