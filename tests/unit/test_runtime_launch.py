@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import towline
 from towline.model.errors import InvalidParameter
 from towline.runtime.check import check_launch, complete_environment, data_directory, run_directory
 from towline.runtime.launch import Launch, decode_launch, read_launch
@@ -52,6 +55,17 @@ def test_an_id_never_leads_elsewhere(sandbox: str) -> None:
             directory("/root", sandbox)
     with pytest.raises(InvalidParameter, match="sandbox id"):
         check_launch(launch(sandbox=sandbox))
+
+
+def test_a_shim_imports_little() -> None:
+    """Each detached sandbox keeps one: what it imports is paid for by every sandbox, at its start and for its life."""
+    program = "import sys; sys.path.append(sys.argv[1]); import towline.runtime.shim; print(*sys.modules)"
+    root = str(Path(towline.__file__).parents[1])
+    command = [sys.executable, "-I", "-S", "-c", program, root]
+    modules = set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert "towline.runtime.life" in modules
+    heavy = {"msgspec", "json", "typing", "re", "enum", "signal", "socket", "asyncio", "subprocess", "collections"}
+    assert modules & heavy == set()
 
 
 def test_places() -> None:

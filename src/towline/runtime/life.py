@@ -68,7 +68,7 @@ class Run:
             code=code,
             signal=number,
             began=self._began,
-            ended=time.time_ns(),
+            finished=time.time_ns(),
         )
         return code
 

@@ -7,7 +7,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, suppress
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -39,7 +39,7 @@ def read_log(path: str, *, tail: int | None = None, since: str = "") -> Iterator
 
 
 async def follow_log(
-    path: str, ended: asyncio.Future[object], *, tail: int | None = None, since: str = ""
+    path: str, ended: asyncio.Future[Any], *, tail: int | None = None, since: str = ""
 ) -> AsyncIterator[Entry]:
     """As `read_log`, and then what is written until `ended` is done and everything is read. The directory must exist.
     A reader slower than a whole file's worth of output misses some."""
@@ -143,7 +143,7 @@ class _Snapshot:
         return True
 
 
-async def _either(changes: int, ended: asyncio.Future[object]) -> None:
+async def _either(changes: int, ended: asyncio.Future[Any]) -> None:
     """Wait for a change in the directory, or the end."""
     waiting = asyncio.ensure_future(readable(changes))
     try:

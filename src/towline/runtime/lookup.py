@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import TypeVar
 
 import msgspec
@@ -17,7 +18,8 @@ UNKNOWN = 255
 
 
 class Exit(msgspec.Struct, frozen=True):
-    """How a command ended. signal: that ended it, or 0. began, ended: nanoseconds since the epoch, 0 if not recorded.
+    """How a command ended. signal: that ended it, or 0. began, finished: nanoseconds since the epoch; if nobody saw the
+    end, began is 0 and finished the moment at which that was found out.
 
     recorded: False if nobody saw the end; then descendants of the command may be alive.
     """
@@ -25,7 +27,7 @@ class Exit(msgspec.Struct, frozen=True):
     code: int
     signal: int = 0
     began: int = 0
-    ended: int = 0
+    finished: int = 0
     recorded: bool = True
 
 
@@ -38,7 +40,7 @@ class _ExitRecord(msgspec.Struct, frozen=True):
     code: int
     signal: int
     began: int
-    ended: int
+    finished: int
 
 
 class _ProcessRecord(msgspec.Struct, frozen=True):
@@ -47,21 +49,58 @@ class _ProcessRecord(msgspec.Struct, frozen=True):
     command: Process
 
 
-def open_shim(directory: str, process: Process) -> int | None:
-    """A pidfd of the living shim of this very process; None if there is none. The caller closes it."""
+class Life(msgspec.Struct, frozen=True):
+    """A process that is there. pidfd: readable when it has ended; the owner of this closes it. command: who gets the
+    signals."""
+
+    pidfd: int
+    command: Process
+
+
+def find(directory: str, process: Process, *, foreign: bool = False) -> Life | Exit:
+    """What became of exactly this process, as the store remembers it: a command, or its shim. foreign: somebody else's
+    process, which has no records. Should a command live whose shim was killed, it is killed."""
+    if foreign:
+        return _alone(process) or _unseen()
     record = _read(directory, PROCESS, _ProcessRecord)
-    if record is None or record.command != process or record.boot != boot_id():
-        return None
-    return open_process(record.shim.pid, record.shim.started)
+    if record is None or process not in (record.command, record.shim):
+        # On the way to its record, or from before a restart of the machine that emptied the run directory.
+        return (os.path.isdir(directory) and _alone(process)) or _exit_of(directory, process)
+    if record.boot != boot_id():
+        return _unseen()
+    pidfd = open_process(record.shim.pid, record.shim.started)
+    if pidfd is not None:
+        return Life(pidfd, record.command)
+    found = _exit_of(directory, record.command)
+    if not found.recorded:
+        send(record.command, signal.SIGKILL)
+    return found
 
 
-def exit_of(directory: str, process: Process) -> Exit:
-    """How this very process, whose shim is gone, ended. Should it live because the shim was killed, it is killed."""
-    record = _read(directory, EXIT, _ExitRecord)
-    if record is not None and Process(record.pid, record.started) == process:
-        return Exit(record.code, record.signal, record.began, record.ended)
-    send(process, signal.SIGKILL)
-    return Exit(UNKNOWN, recorded=False)
+def how_it_ended(directory: str, process: Process, *, foreign: bool = False) -> Exit:
+    """`find` for a process that is known to be gone; if it is not, nobody saw its end."""
+    found = find(directory, process, foreign=foreign)
+    if isinstance(found, Exit):
+        return found
+    os.close(found.pidfd)
+    return _unseen()
+
+
+def _alone(process: Process) -> Life | None:
+    """A process that is its own command."""
+    pidfd = open_process(process.pid, process.started)
+    return None if pidfd is None else Life(pidfd, process)
+
+
+def _exit_of(directory: str, command: Process) -> Exit:
+    end = _read(directory, EXIT, _ExitRecord)
+    if end is None or Process(end.pid, end.started) != command:
+        return _unseen()
+    return Exit(end.code, end.signal, end.began, end.finished)
+
+
+def _unseen() -> Exit:
+    return Exit(UNKNOWN, finished=time.time_ns(), recorded=False)
 
 
 def send(process: Process, number: int) -> bool:

@@ -23,12 +23,12 @@ def write_process(directory: str, pid: int, start: int) -> None:
     )
 
 
-def write_exit(directory: str, pid: int, start: int, *, code: int, signal: int, began: int, ended: int) -> None:
-    """code: 128 + signal if a signal ended it. signal: 0 if none did. began, ended: nanoseconds since the epoch."""
+def write_exit(directory: str, pid: int, start: int, *, code: int, signal: int, began: int, finished: int) -> None:
+    """code: 128 + signal if a signal ended it. signal: 0 if none did. began, finished: nanoseconds since the epoch."""
     _write(
         os.path.join(directory, EXIT),
         f'{{"pid": {pid}, "started": {start}, "code": {code}, "signal": {signal}, '
-        f'"began": {began}, "ended": {ended}}}\n',
+        f'"began": {began}, "finished": {finished}}}\n',
     )
 
 

@@ -1,8 +1,8 @@
 """The parent of a detached command: small, in a session of its own, with no tie to the daemon after the start.
 
-Started by `supervise` with an encoded launch on standard input. On standard output it answers "+<shim pid> <start>
-<command pid> <start>" when the process is inside the sandbox, or "-<errno> <step>"; then a "!" on standard input starts
-the command (end of file: nobody wants it any more), and the answer is end of file, or "-<errno> <step>" again.
+Started by `supervise` with an encoded launch on standard input. On standard output it answers "+<pid> <start>" when the
+command's process is inside the sandbox, or "-<errno> <step>". Then a "!" on standard input starts the command (end of
+file: nobody wants it any more), and the answer is end of file, or "-<errno> <step>" again.
 Its own last words, if it has a fault, are in the file `shim.err` of the run directory.
 """
 
@@ -12,7 +12,6 @@ import os
 
 from towline.runtime.child import GO, Child, exit_code, fork_child, refusal_text
 from towline.runtime.enter import Refused, adopt_orphans, enter_new, name_process
-from towline.runtime.identity import started
 from towline.runtime.launch import Launch, read_launch
 from towline.runtime.life import Run
 from towline.runtime.output import LogFile, Stream
@@ -49,7 +48,7 @@ def _run(launch: Launch) -> int:
         os.close(fd)
     child.ready()
     write_process(launch.state, child.pid, child.started)
-    os.write(1, b"+%d %d %d %d\n" % (os.getpid(), started(os.getpid()) or 0, child.pid, child.started))
+    os.write(1, b"+%d %d\n" % (child.pid, child.started))
     if os.read(0, 1) != GO:
         child.abandon()
         clear(launch.state)

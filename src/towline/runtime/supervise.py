@@ -18,9 +18,8 @@ from towline.model.errors import Failure, InvalidParameter
 from towline.model.sandbox import Process
 from towline.runtime.check import check_launch, data_directory, run_directory
 from towline.runtime.child import GO, exit_code, parse_refusal
-from towline.runtime.identity import open_process
 from towline.runtime.launch import Launch
-from towline.runtime.lookup import Exit, exit_of, open_shim
+from towline.runtime.lookup import Exit, find, how_it_ended
 from towline.runtime.record import clear
 from towline.runtime.watch import Watch, readable
 
@@ -45,24 +44,30 @@ class Pending:
 
     def __init__(self, sandbox: str, watch: Watch, pipes: _Pipes) -> None:
         self.process = watch.process
+        self.watch = watch
         self._sandbox = sandbox
-        self._watch = watch
         self._pipes = pipes
 
     async def go(self) -> Watch:
-        """Start the command; returns when it is executed. CommandNotStarted (exit record written, process gone)."""
-        self._pipes.go()
-        refused = parse_refusal((await self._pipes.answer())[1:])
-        self._pipes.close()
+        """Start the command; returns when it is executed. CommandNotStarted (exit record written, process gone). If the
+        caller is cancelled meanwhile, the command is killed."""
+        try:
+            self._pipes.go()
+            refused = parse_refusal((await self._pipes.answer())[1:])
+        except asyncio.CancelledError:
+            self.watch.signal(signal.SIGKILL)
+            raise
+        finally:
+            self._pipes.close()
         if refused is None:
-            return self._watch
-        await self._watch.ended()
+            return self.watch
+        await self.watch.ended()
         raise CommandNotStarted(f"sandbox {self._sandbox}: cannot {refused}", exit_code(refused))
 
     async def abandon(self) -> None:
         """End the process; no record is left."""
         self._pipes.close()
-        await self._watch.ended()
+        await self.watch.ended()
 
 
 class Supervisor:
@@ -88,8 +93,10 @@ class Supervisor:
             answer = await pipes.answer()
             if not answer.startswith(b"+"):
                 raise Failure(f"sandbox {launch.sandbox}: cannot {_reason(launch, answer)}")
-            shim, process = _processes(answer[1:])
-            return Pending(launch.sandbox, _watch(launch.state, process, shim), pipes)
+            watch = follow(launch.state, Process(*map(int, answer[1:].split())))
+            if isinstance(watch, Exit):
+                raise Failure(f"sandbox {launch.sandbox}: its process was killed before its start: start it again")
+            return Pending(launch.sandbox, watch, pipes)
         except BaseException:
             pipes.close()
             raise
@@ -99,17 +106,23 @@ class Supervisor:
         pending = await self.prepare(launch)
         return await pending.go()
 
-    def attach(self, sandbox: str, process: Process) -> Watch | Exit:
-        """After a restart of the daemon, and for a process that the command line started: follow it, or how it ended.
-        Call in the event loop."""
-        directory = self.state(sandbox)
-        shim = open_shim(directory, process)
-        return exit_of(directory, process) if shim is None else Watch(process, shim, directory)
+    def attach(self, sandbox: str, process: Process, *, foreign: bool = False) -> Watch | Exit:
+        """After a restart of the daemon, and for a process that the command line started (the command, or the process
+        that is or will be its parent): follow it, or how it ended. foreign: somebody else's. Call in the event loop."""
+        return follow(self.state(sandbox), process, foreign=foreign)
 
     def forget(self, sandbox: str) -> None:
         """Remove a sandbox's records and log. Absent ones are no error."""
         for directory in (self.state(sandbox), os.path.dirname(self.log(sandbox))):
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def follow(directory: str, process: Process, *, foreign: bool = False) -> Watch | Exit:
+    """See `Supervisor.attach`; directory: Launch.state."""
+    found = find(directory, process, foreign=foreign)
+    if isinstance(found, Exit):
+        return found
+    return Watch(process, found, lambda: how_it_ended(directory, process, foreign=foreign))
 
 
 class _Pipes:
@@ -189,18 +202,6 @@ def _send(fd: int, data: bytes) -> None:
     with suppress(BrokenPipeError):
         while data:
             data = data[os.write(fd, data) :]
-
-
-def _watch(directory: str, process: Process, shim: Process) -> Watch:
-    fd = open_process(shim.pid, shim.started)
-    if fd is None:
-        raise Failure(f"the process that looks after process {process.pid} was killed: start it again")
-    return Watch(process, fd, directory)
-
-
-def _processes(answer: bytes) -> tuple[Process, Process]:
-    shim, shim_started, pid, started = (int(number) for number in answer.split())
-    return Process(shim, shim_started), Process(pid, started)
 
 
 def _reason(launch: Launch, answer: bytes) -> str:
