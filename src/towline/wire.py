@@ -8,21 +8,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from towline.control.apply import Applier
+from towline.control.collaborators import NameServers, Runtime
 from towline.control.controller import Controller, ensure_daemon_id
 from towline.control.drift import DriftWatch
+from towline.control.endpoints import EndpointPlanner
 from towline.control.events import EventBus
+from towline.control.flows import FlowSweeper
 from towline.control.forwarding import Forwarding
 from towline.control.host import HostPrefixes
+from towline.control.membership import Membership
+from towline.control.names import Names
 from towline.control.networks import Networks
+from towline.control.ports import Ports, PortSockets
 from towline.control.reaper import Reaper
 from towline.control.reconcile import Reconciler
+from towline.control.sandbox_access import SandboxAccess
+from towline.control.sandboxes import Sandboxes
 from towline.control.writer import Writer
+from towline.dns.server import DnsServers
 from towline.drivers.registry import builtin_drivers
 from towline.ipam.registry import builtin_drivers as builtin_ipams
 from towline.kernel.contract import Kernel, Links, Monitor
 from towline.model.config import Config
 from towline.model.info import Counters
 from towline.policy.network import Admission
+from towline.runtime.supervise import Supervisor
 from towline.store.contract import Store
 
 
@@ -37,6 +47,9 @@ class Parts:
     kernel: Kernel
     reaper_links: Links
     monitor: Monitor
+    ports: PortSockets
+    dns: NameServers
+    runtime: Runtime
     close: Callable[[], None]
 
 
@@ -51,22 +64,27 @@ def real_parts(config: Config) -> Parts:
     if opened.set_aside is not None:
         logging.getLogger(__name__).error(opened.set_aside)
     real = open_kernel()
-    return Parts(opened.store, real.kernel, real.reaper_links, real.monitor, real.close)
+    dns = DnsServers(opened.store.view())
+    runtime = Supervisor(config.exec_root, config.data_root)
+    return Parts(opened.store, real.kernel, real.reaper_links, real.monitor, real.ports, dns, runtime, real.close)
 
 
 class Service:
     """The engine with everything it owns."""
 
-    def __init__(self, engine: Controller, watch: DriftWatch, parts: Parts) -> None:
+    def __init__(self, engine: Controller, watch: DriftWatch, parts: Parts, sweeper: FlowSweeper) -> None:
         self.engine = engine
         self._watch = watch
         self._parts = parts
+        self._sweeper = sweeper
 
     async def start(self) -> None:
         await self.engine.start(self._watch)
 
     async def stop(self) -> None:
         await self.engine.stop()
+        await self._parts.dns.stop()
+        self._sweeper.close()
         self._parts.close()
 
     def reconfigure(self, config: Config) -> None:
@@ -85,11 +103,13 @@ def build(config: Config, parts: Parts | None = None) -> Service:
     forwarding = Forwarding(kernel.sysctl, enabled=config.ip_forward)
     host = HostPrefixes(kernel.links, view)
     loop = asyncio.get_running_loop()
+    sweeper = FlowSweeper(kernel.flows)
     reaper = Reaper(parts.reaper_links, quiet=lambda: writer.quiet_for())
     applier = Applier(
         store,
         kernel,
         forwarding=forwarding,
+        sweeper=sweeper,
         retire=reaper.retire,
         reclaim=reaper.reclaim,
         need_repair=lambda: _call_soon(loop, watch.request),
@@ -107,6 +127,22 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         publish=events.publish,
         counters=counters,
     )
+    exec_root = Path(config.exec_root)
+    names = Names(view, parts.dns, exec_root / "sandboxes")
+    ports = Ports(parts.ports, default_ip=config.ip)
+    planner = EndpointPlanner(drivers, ipams, ports)
+    access = SandboxAccess(view, events.publish, names)
+    membership = Membership(access=access, writer=writer, kernel=kernel, planner=planner, names=names)
+    sandboxes = Sandboxes(
+        access=access,
+        membership=membership,
+        writer=writer,
+        planner=planner,
+        ports=ports,
+        runtime=parts.runtime,
+        names=names,
+        namespaces=str(exec_root / "netns"),
+    )
     controller = Controller(
         config,
         daemon_id=daemon_id,
@@ -117,13 +153,15 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         reaper=reaper,
         reconciler=reconciler,
         networks=networks,
+        sandboxes=sandboxes,
+        membership=membership,
         events=events,
         counters=counters,
     )
     watch = DriftWatch(
         parts.monitor, concerns=controller.concerns, on_route=host.mark_stale, repair=controller.on_drift
     )
-    return Service(controller, watch, parts)
+    return Service(controller, watch, parts, sweeper)
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:

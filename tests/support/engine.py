@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+from msgspec.structs import replace
+
+from tests.support.fake_ports import FakeSockets
+from tests.support.fake_runtime import FakeNameServers, FakeRuntime
 from tests.support.faulty_store import FaultyStore
 from towline.control.controller import Controller
 from towline.kernel.fake import FakeLinks, FakeMonitor, FakeSysctl
@@ -29,6 +35,11 @@ class World:
         self.nft = FakeNft()
         self.sandboxes = FakeSandboxes(self.links)
         self.flows = FakeFlows()
+        self.ports = FakeSockets()
+        self.dns = FakeNameServers()
+        self.runtime = FakeRuntime()
+        self._temporary = tempfile.TemporaryDirectory(prefix="towline-world-")
+        self.roots = Path(self._temporary.name)
         self.monitor = FakeMonitor()
 
     def close(self) -> None:
@@ -36,7 +47,7 @@ class World:
 
     def parts(self) -> Parts:
         self.monitor = FakeMonitor()
-        return Parts(self.store, self, self.links, self.monitor, self.close)
+        return Parts(self.store, self, self.links, self.monitor, self.ports, self.dns, self.runtime, self.close)
 
     def bridges(self) -> set[str]:
         """Members of the firewall's set of all bridges."""
@@ -56,7 +67,8 @@ async def running(
 ) -> AsyncIterator[Controller]:
     """An engine on the world. It is stopped in the end; its store stays open, as a killed daemon's file would."""
     world.store.close = lambda: None  # type: ignore[method-assign]
-    service = build(config, world.parts())
+    roots = {"exec_root": str(world.roots / "run"), "data_root": str(world.roots / "data")}
+    service = build(replace(config, **roots), world.parts())
     if before is not None:
         before(service.engine)
     await service.start()

@@ -1,10 +1,10 @@
 import pytest
 from msgspec.structs import replace
 
-from towline.drivers.bridge import BridgeDriver, check_link_name, parse_options, stable_mac
+from towline.drivers.bridge import BridgeDriver, check_link_name, parse_options
 from towline.drivers.contract import SkipGateways
 from towline.drivers.registry import builtin_drivers
-from towline.model.desired import NOTHING, FamilyRules
+from towline.model.desired import NOTHING, FamilyRules, stable_mac
 from towline.model.errors import Failure, Forbidden, InvalidParameter, NotFound, TowlineError
 from towline.model.network import Network, Pool
 from towline.model.view import View

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from towline.control.flows import FlowSweeper
 from towline.control.forwarding import Forwarding
+from towline.control.joiner import Joiner
 from towline.control.undo import UndoStack
 from towline.control.work import Outcome, Realisation, Work
 from towline.firewall import network_elements
@@ -43,6 +45,7 @@ class Applier:
         kernel: Kernel,
         *,
         forwarding: Forwarding,
+        sweeper: FlowSweeper,
         retire: Callable[[Sequence[str]], None],
         reclaim: Callable[[str], None],
         need_repair: Callable[[], None],
@@ -50,6 +53,7 @@ class Applier:
         self._store = store
         self._kernel = kernel
         self._forwarding = forwarding
+        self._joiner = Joiner(kernel, sweeper)
         self._retire = retire
         self._reclaim = reclaim
         self._need_repair = need_repair
@@ -64,8 +68,10 @@ class Applier:
         for work, stack in zip(works, undo, strict=True):
             stack.push("take back the intent", partial(self._take_back, work.revert))
         outcomes = self._make_links(works, undo)
-        self._program_rules(works, undo, outcomes)
+        self._join(works, undo, outcomes)
+        self._program_rules(works, outcomes)
         self._drop_links(works)
+        self._leave(works, outcomes)
         for stack, outcome in zip(undo, outcomes, strict=True):
             if outcome is not None:
                 stack.unwind()
@@ -136,23 +142,44 @@ class Applier:
                 log.warning("link could not be set down", extra={"fields": {"link": name, "error": str(error)}})
         self._retire(names)
 
+    # sandboxes
+
+    def _join(self, works: Sequence[Work], undo: Sequence[UndoStack], outcomes: list[Outcome]) -> None:
+        for i, work in enumerate(works):
+            if outcomes[i] is None and (work.pins or work.transitions):
+                try:
+                    self._joiner.join(work, undo[i])
+                except TowlineError as error:
+                    outcomes[i] = self._verdict(work, error)
+
+    def _leave(self, works: Sequence[Work], outcomes: Sequence[Outcome]) -> None:
+        for work, outcome in zip(works, outcomes, strict=True):
+            if outcome is None and (work.unpins or work.transitions) and self._joiner.leave(work):
+                self._need_repair()
+
     # rules
 
-    def _program_rules(self, works: Sequence[Work], undo: Sequence[UndoStack], outcomes: list[Outcome]) -> None:
+    def _program_rules(self, works: Sequence[Work], outcomes: list[Outcome]) -> None:
         live = [i for i, outcome in enumerate(outcomes) if outcome is None]
         error = self._commit_rules([works[i] for i in live])
         if error is None:
             return
         for i in live:
-            outcomes[i] = error if len(live) == 1 else self._commit_rules([works[i]])
-            if works[i].removes and outcomes[i] is not None:
-                # The store has forgotten the network: that cannot fail any more. What is left is drift.
-                outcomes[i] = None
-                self._need_repair()
+            alone = error if len(live) == 1 else self._commit_rules([works[i]])
+            outcomes[i] = None if alone is None else self._verdict(works[i], alone)
+
+    def _verdict(self, work: Work, error: TowlineError) -> Outcome:
+        """The store has forgotten what a final work removes: that cannot fail any more, what is left is drift."""
+        if not work.final:
+            return error
+        log.warning("the kernel refused part of a removal", extra={"fields": {"error": str(error)}})
+        self._need_repair()
+        return None
 
     def _commit_rules(self, works: Sequence[Work]) -> TowlineError | None:
-        gone = elements_of([r for work in works for r in work.removes])
-        made = elements_of([r for work in works for r in work.creates])
+        transitions = [transition for work in works for transition in work.transitions]
+        gone = elements_of([r for work in works for r in work.removes]) + _joined(t.losses for t in transitions)
+        made = elements_of([r for work in works for r in work.creates]) + _joined(t.gains for t in transitions)
         changes: list[NftChange] = []
         if gone:
             changes.append(DeleteElements(gone))
@@ -165,3 +192,7 @@ class Applier:
         except KernelError as error:
             return error
         return None
+
+
+def _joined(parts: Iterable[tuple[Element, ...]]) -> tuple[Element, ...]:
+    return tuple(element for part in parts for element in part)

@@ -8,15 +8,26 @@ import msgspec
 
 from towline.firewall import admit_changes
 from towline.kernel.contract import Link
-from towline.model.desired import ALIAS_PREFIX, Bridge
+from towline.model.desired import ALIAS_PREFIX, Bridge, Defaults, Interface
 from towline.model.info import Finding
 from towline.model.network import Network
 from towline.model.ruleset import DeleteForeign, Element, ForeignChain, InsertForeign, Table, TableState
+from towline.model.sandbox import Sandbox
+from towline.plan.sandbox import SandboxDesired
 
 
 class MakeBridge(msgspec.Struct, frozen=True):
     network: Network
     bridge: Bridge
+
+
+class Join(msgspec.Struct, frozen=True):
+    """Plug a running sandbox's interface in again; `clear`: what is left of it goes first."""
+
+    netns: str
+    interface: Interface
+    defaults: Defaults
+    clear: bool = False
 
 
 class RepairBridge(msgspec.Struct, frozen=True):
@@ -57,6 +68,7 @@ class ChangeForeign(msgspec.Struct, frozen=True):
 
 Act = (
     MakeBridge
+    | Join
     | RepairBridge
     | Obstructed
     | RemoveLink
@@ -77,9 +89,12 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 def compare_links(
-    desired: Iterable[tuple[Network, Bridge]], links: Sequence[Link], leaving: Collection[str]
+    desired: Iterable[tuple[Network, Bridge]],
+    plugged: Iterable[tuple[Sandbox, SandboxDesired]],
+    links: Sequence[Link],
+    leaving: Collection[str],
 ) -> list[Difference]:
-    """leaving: names of links on their way out; they are no difference."""
+    """plugged: running sandboxes. leaving: names of links on their way out; they are no difference."""
     by_name = {link.name: link for link in links}
     by_alias = {link.alias: link for link in links}
     expected: dict[str, str] = {}
@@ -89,10 +104,15 @@ def compare_links(
         expected[link.name if link else bridge.name] = bridge.alias
         if (difference := compare_bridge(network, bridge, link)) is not None:
             found.append(difference)
+    for sandbox, will in plugged:
+        for interface in will.interfaces:
+            expected[interface.host_name] = interface.alias
+            if (missing := compare_interface(sandbox, will, interface, by_name)) is not None:
+                found.append(missing)
     found.extend(
         Difference(
             Finding(
-                f"link {link.name}", f"carries our mark {link.alias}, but the store knows no such network", "delete it"
+                f"link {link.name}", f"carries our mark {link.alias}, but the store knows nothing of it", "delete it"
             ),
             RemoveLink(link.name),
             sweep=True,
@@ -116,6 +136,34 @@ def compare_bridge(network: Network, bridge: Bridge, link: Link | None) -> Diffe
     if problems := _bridge_problems(bridge, link):
         finding = Finding(subject, f"bridge {bridge.name}: {'; '.join(problems)}", "correct it in place")
         return Difference(finding, RepairBridge(bridge))
+    return None
+
+
+def compare_interface(
+    sandbox: Sandbox, will: SandboxDesired, interface: Interface, links: Mapping[str, Link | None]
+) -> Difference | None:
+    """links: at least the host end and its bridge, by name. A bridge that is missing is found on its own."""
+    link, bridge = links.get(interface.host_name), links.get(interface.bridge)
+    problem = _interface_problem(interface, link, bridge)
+    if problem is None:
+        return None
+    finding = Finding(
+        f"sandbox {sandbox.name}",
+        f"{interface.name} ({interface.host_name} on this host) {problem}",
+        "plug it in again",
+    )
+    return Difference(finding, Join(will.netns, interface, will.defaults, clear=link is not None))
+
+
+def _interface_problem(interface: Interface, link: Link | None, bridge: Link | None) -> str | None:
+    if link is None:
+        return "does not exist"
+    if link.alias != interface.alias:
+        return "does not carry our mark"
+    if not link.up:
+        return "is down"
+    if bridge is not None and link.master != bridge.index:
+        return f"is not plugged into {interface.bridge}"
     return None
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from towline.control.compare import Difference
+from towline.control.contract import LogEntry
 from towline.control.drift import DriftWatch, Touched
 from towline.control.events import EventBus
+from towline.control.membership import Membership
 from towline.control.networks import Networks
 from towline.control.reaper import Reaper
 from towline.control.reconcile import Reconciler
+from towline.control.sandboxes import Sandboxes
 from towline.control.startup import bring_up, ensure_predefined, restore_addresses
 from towline.control.writer import Writer
 from towline.ipam import networks as ipam_networks
@@ -20,10 +23,12 @@ from towline.ipam.registry import IpamDrivers
 from towline.kernel.contract import Links
 from towline.model.config import Config
 from towline.model.endpoint import ANYTHING, Endpoint, EndpointConfig
-from towline.model.errors import InvalidParameter, KernelError, NotFound, TowlineError
+from towline.model.errors import KernelError, NotFound, TowlineError
 from towline.model.info import Counters, Finding
 from towline.model.network import Lease, Network, SubnetStatus
-from towline.model.requests import Created, CreateNetwork
+from towline.model.requests import Created, CreateNetwork, CreateSandbox, StartedSandbox
+from towline.model.sandbox import Process, Sandbox
+from towline.policy.sandbox import find_sandbox
 from towline.store.contract import META_SWEEP, SWEEP_SUSPENDED, SetMeta, Store
 
 log = logging.getLogger(__name__)
@@ -54,6 +59,8 @@ class Controller:
         reaper: Reaper,
         reconciler: Reconciler,
         networks: Networks,
+        sandboxes: Sandboxes,
+        membership: Membership,
         events: EventBus,
         counters: Counters,
     ) -> None:
@@ -69,6 +76,8 @@ class Controller:
         self._reaper = reaper
         self._reconciler = reconciler
         self._networks = networks
+        self._sandboxes = sandboxes
+        self._membership = membership
         self._watch: DriftWatch | None = None
 
     # life
@@ -82,6 +91,7 @@ class Controller:
             lambda: bring_up(self._store, self._reconciler, self._ipams, sweep=self._may_sweep())
         )
         await ensure_predefined(self._store, self._networks, self._writer, self._links, self.config)
+        await self._sandboxes.recover()
         self._watch = watch
         watch.start()
         if not equal:
@@ -91,6 +101,7 @@ class Controller:
         """Finish what was accepted. Networks and their traffic stay as they are."""
         if self._watch is not None:
             await self._watch.close()
+        await self._sandboxes.close()
         await self._writer.close()
         await self._reaper.close(budget=REAP_BUDGET)
         self.events.close()
@@ -146,12 +157,41 @@ class Controller:
         return await self._networks.prune(keep, wait=wait)
 
     async def connect(self, network_term: str, container: str, config: EndpointConfig = ANYTHING) -> None:
-        raise _no_such_container(container)
+        await self._membership.connect(network_term, container, config)
 
     async def disconnect(self, network_term: str, container: str, *, force: bool) -> None:
-        if force and container:
-            raise NotFound(f"endpoint {container} not found")
-        raise _no_such_container(container)
+        await self._membership.disconnect(network_term, container, force=force)
+
+    # sandboxes
+
+    def sandboxes(self) -> list[Sandbox]:
+        return list(self._view.sandboxes())
+
+    def sandbox(self, term: str) -> Sandbox | None:
+        try:
+            return find_sandbox(self._view, term)
+        except NotFound:
+            return None
+
+    def endpoints_in(self, sandbox_id: str) -> tuple[Endpoint, ...]:
+        return self._view.endpoints_in(sandbox_id)
+
+    async def create_sandbox(self, request: CreateSandbox) -> Created:
+        return await self._sandboxes.create(request)
+
+    async def start_sandbox(self, term: str, *, process: Process | None = None) -> StartedSandbox:
+        return await self._sandboxes.start(term, process=process)
+
+    async def stop_sandbox(self, term: str, *, grace: float = 10.0) -> bool:
+        return await self._sandboxes.stop(term, grace=grace)
+
+    async def remove_sandbox(self, term: str, *, force: bool = False) -> None:
+        await self._sandboxes.remove(term, force=force)
+
+    def logs(
+        self, sandbox_id: str, *, tail: int | None = None, since: str = "", follow: bool = False
+    ) -> AsyncIterator[LogEntry]:
+        return self._sandboxes.logs(sandbox_id, tail=tail, since=since, follow=follow)
 
     # store against kernel
 
@@ -200,10 +240,5 @@ class Controller:
         return self._store.meta(META_SWEEP) != SWEEP_SUSPENDED
 
     def concerns(self, link: str) -> bool:
-        return self._view.network_with_link(link) is not None
-
-
-def _no_such_container(container: str) -> InvalidParameter | NotFound:
-    if not container:
-        return InvalidParameter('invalid name or ID supplied: ""')
-    return NotFound(f"No such container: {container}")
+        known = self._view.network_with_link(link) or self._view.endpoint_with_link(link)
+        return known is not None

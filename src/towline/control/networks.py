@@ -17,6 +17,7 @@ from towline.drivers.contract import Driver
 from towline.drivers.registry import Drivers
 from towline.ipam.networks import release_network
 from towline.ipam.registry import IpamDrivers
+from towline.model.endpoint import Endpoint
 from towline.model.errors import Conflict, NotFound, TowlineError
 from towline.model.events import Event
 from towline.model.info import Counters
@@ -24,6 +25,7 @@ from towline.model.network import Network
 from towline.model.requests import Created, CreateNetwork
 from towline.model.view import View
 from towline.plan.network import plan_network
+from towline.policy.endpoint import live_endpoints
 from towline.policy.network import Admission, check_removal
 from towline.policy.resolve import for_delete
 from towline.store.contract import Delete, Put, Store
@@ -134,21 +136,24 @@ class Networks:
             network = find(view)
             check(network, view)
             found.append(network)
-            return self._removal(network, quietly)
+            return self._removal(network, view.endpoints_of(network.id), quietly)
 
         await self._writer.submit(plan)
         return found[0]
 
-    def _removal(self, network: Network, quietly: bool) -> Work:
+    def _removal(self, network: Network, idle: tuple[Endpoint, ...], quietly: bool) -> Work:
+        """idle: endpoints of sandboxes that do not run; they go with the network."""
+
         def settle() -> None:
-            self._release(network)
+            self._release(network, idle)
             self._counters.removed += 1
             if not (quietly or network.config_only):
                 self._announce("destroy", network)
 
         return Work(
-            changes=[Delete(Network, network.id)],
+            changes=[Delete(Network, network.id), *(Delete(Endpoint, e.id) for e in idle)],
             removes=(Realisation(network, self._drivers.desired(network)),),
+            final=True,
             settle=settle,
         )
 
@@ -167,7 +172,7 @@ class Networks:
 
     def _prunable(self, keep: Callable[[Network], bool]) -> Iterator[Network]:
         for network in self._view.networks():
-            idle = not (network.predefined or network.config_only or self._view.endpoints_of(network.id))
+            idle = not (network.predefined or network.config_only or live_endpoints(self._view, network.id))
             if idle and network.phase == "ready" and not keep(network):
                 yield network
 
@@ -190,9 +195,9 @@ class Networks:
                 raise outcome
         return [outcome for outcome in outcomes if isinstance(outcome, Network)]
 
-    def _release(self, network: Network) -> None:
+    def _release(self, network: Network, endpoints: tuple[Endpoint, ...] = ()) -> None:
         if network.pools:
-            release_network(self._ipams.get(network.ipam_driver), network, ())
+            release_network(self._ipams.get(network.ipam_driver), network, endpoints)
 
     def _announce(self, action: str, network: Network) -> None:
         attributes = {"name": network.name, "type": network.driver}

@@ -15,6 +15,7 @@ from towline.control.compare import (
     ChangeForeign,
     Difference,
     DropMembers,
+    Join,
     MakeBridge,
     Obstructed,
     RemoveLink,
@@ -23,6 +24,7 @@ from towline.control.compare import (
     WriteSysctl,
     compare_bridge,
     compare_foreign,
+    compare_interface,
     compare_links,
     compare_table,
 )
@@ -31,13 +33,17 @@ from towline.control.work import Realisation
 from towline.drivers.registry import Drivers
 from towline.firewall import base
 from towline.kernel.contract import Kernel, Link
-from towline.model.desired import Bridge
-from towline.model.errors import KernelError, TowlineError
+from towline.model.desired import Bridge, Defaults, Interface
+from towline.model.errors import KernelError, NamespaceGone, TowlineError
 from towline.model.network import Network
 from towline.model.ruleset import AddElements, AddTable, DeleteElements, NftChange
+from towline.model.sandbox import Sandbox
 from towline.model.view import View
+from towline.plan.sandbox import SandboxDesired, realise
 
 log = logging.getLogger(__name__)
+
+Plugged = tuple[Sandbox, SandboxDesired]
 
 CHUNK = 256  # bridges made in one send: bounds how long the RTNL is held
 
@@ -62,31 +68,46 @@ class Reconciler:
 
     def compare(self) -> list[Difference]:
         """Everything, in the order in which it must be repaired."""
-        realisations = self._realisations()
+        realisations, plugged = self._realisations(), self._plugged()
         networks = [r.network for r in realisations]
         return [
             *self._forwarding.differences(networks),
-            *compare_links(_bridges(realisations), self._kernel.links.dump(), self._leaving()),
-            *self._compare_rules(realisations),
+            *compare_links(_bridges(realisations), plugged, self._kernel.links.dump(), self._leaving()),
+            *self._compare_rules(realisations, plugged),
         ]
 
     def compare_rules(self) -> list[Difference]:
-        return self._compare_rules(self._realisations())
+        return self._compare_rules(self._realisations(), self._plugged())
 
     def compare_link(self, name: str) -> list[Difference]:
         """One link by name, after a notification about it."""
-        network = self._view.network_with_link(name)
-        if network is None or name in self._leaving():
+        if name in self._leaving():
             return []
+        network = self._view.network_with_link(name)
+        found = self._compare_bridge(network) if network else self._compare_interface(name)
+        return [] if found is None else [found]
+
+    def _compare_bridge(self, network: Network) -> Difference | None:
         bridge = self._drivers.desired(network).bridge
         if bridge is None:
-            return []
-        difference = compare_bridge(network, bridge, self._kernel.links.find(name) or self._marked(bridge.alias))
-        return [] if difference is None else [difference]
+            return None
+        return compare_bridge(network, bridge, self._kernel.links.find(bridge.name) or self._marked(bridge.alias))
 
     def _marked(self, alias: str) -> Link | None:
         """A link whose name somebody changed. Rare, so it may take a dump."""
         return next((link for link in self._kernel.links.dump() if link.alias == alias), None)
+
+    def _compare_interface(self, name: str) -> Difference | None:
+        endpoint = self._view.endpoint_with_link(name)
+        sandbox = self._view.sandbox(endpoint.sandbox) if endpoint else None
+        if sandbox is None:
+            return None
+        will = realise(sandbox, self._view, self._drivers)
+        interface = next((i for i in will.interfaces if i.host_name == name), None)
+        if interface is None:
+            return None
+        links = {end: self._kernel.links.find(end) for end in (name, interface.bridge)}
+        return compare_interface(sandbox, will, interface, links)
 
     def repair(self, differences: Sequence[Difference], *, sweep: bool) -> list[TowlineError]:
         """Carry out the acts (those that remove unknown things only with `sweep`); goes on after an error."""
@@ -114,6 +135,8 @@ class Reconciler:
         match act:
             case WriteSysctl(path, value):
                 self._kernel.sysctl.write(path, value)
+            case Join(netns, interface, defaults, clear):
+                self._rejoin(netns, interface, defaults, clear=clear)
             case ReplaceTable(table, elements):
                 self._commit(AddTable(table), *([AddElements(elements)] if elements else []))
             case AddMembers(elements):
@@ -128,11 +151,23 @@ class Reconciler:
             case _:
                 pass
 
+    def _rejoin(self, netns: str, interface: Interface, defaults: Defaults, *, clear: bool) -> None:
+        """A namespace that is gone needs nothing any more: whoever watches its process ends the sandbox."""
+        sandboxes = self._kernel.sandboxes
+        try:
+            if clear:
+                sandboxes.leave(netns, [interface.host_name])
+            sandboxes.join(netns, interface)
+            sandboxes.set_defaults(netns, defaults)
+            sandboxes.announce(netns, interface)
+        except NamespaceGone:
+            log.info("namespace is gone", extra={"fields": {"netns": netns}})
+
     def _commit(self, *changes: NftChange) -> None:
         self._kernel.nft.commit(changes)
 
-    def _compare_rules(self, realisations: Sequence[Realisation]) -> list[Difference]:
-        elements = elements_of(realisations)
+    def _compare_rules(self, realisations: Sequence[Realisation], plugged: Sequence[Plugged]) -> list[Difference]:
+        elements = elements_of(realisations) + tuple(e for _, will in plugged for e in will.elements)
         found: list[Difference] = []
         for table in base():
             members = [e for e in elements if e.table == table.id]
@@ -141,6 +176,10 @@ class Reconciler:
 
     def _realisations(self) -> list[Realisation]:
         return [Realisation(n, self._drivers.desired(n)) for n in list(self._view.networks())]
+
+    def _plugged(self) -> list[Plugged]:
+        running = [s for s in list(self._view.sandboxes()) if s.state == "running"]
+        return [(sandbox, realise(sandbox, self._view, self._drivers)) for sandbox in running]
 
 
 def _bridges(realisations: Iterable[Realisation]) -> Iterable[tuple[Network, Bridge]]:

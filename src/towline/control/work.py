@@ -9,6 +9,7 @@ from typing import NamedTuple
 from towline.model.desired import Desired
 from towline.model.errors import TowlineError
 from towline.model.network import Network
+from towline.plan.sandbox import Transition
 from towline.store.contract import Change
 
 
@@ -26,6 +27,10 @@ def _nothing() -> None: ...
 class Work:
     """changes are committed before the kernel is touched, and taken back (`revert`) when the kernel refuses.
 
+    creates, removes: networks. pins, unpins: namespaces to make and to give up. transitions: what changes inside
+    sandboxes and for them. final: the client has been promised that the object is gone, so nothing may fail after the
+    commit; what the kernel refuses then is left to reconcile.
+
     settle: called on the event loop when all is done; abandon: called there instead when the work failed, after
     everything it did has been undone. Exactly one of them is called, whether or not the client still waits.
     """
@@ -33,6 +38,10 @@ class Work:
     changes: list[Change]
     creates: tuple[Realisation, ...] = ()
     removes: tuple[Realisation, ...] = ()
+    pins: tuple[str, ...] = ()
+    unpins: tuple[str, ...] = ()
+    transitions: tuple[Transition, ...] = ()
+    final: bool = False
     revert: list[Change] = field(default_factory=list)
     settle: Callable[[], None] = _nothing
     abandon: Callable[[], None] = _nothing

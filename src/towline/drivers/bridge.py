@@ -11,9 +11,22 @@ from typing import Literal, cast, get_args
 
 import msgspec
 
-from towline.drivers.contract import SkipGateways
+from towline.drivers.contract import Attachment, SkipGateways
+from towline.drivers.endpoint import DEFAULT_PREFIX, interface_sysctls
+from towline.drivers.endpoint import PREFIX as IFACE_PREFIX
 from towline.drivers.options import address_option, bad_value, bool_option, int_option
-from towline.model.desired import Bridge, Desired, FamilyRules, GatewayMode, NetworkRules, network_alias
+from towline.model.desired import (
+    Bridge,
+    Desired,
+    FamilyRules,
+    GatewayMode,
+    Interface,
+    NetworkRules,
+    endpoint_alias,
+    network_alias,
+    stable_mac,
+)
+from towline.model.endpoint import Endpoint
 from towline.model.errors import Failure, Forbidden, InvalidParameter
 from towline.model.network import Network, Pool
 from towline.model.view import View
@@ -153,6 +166,41 @@ class BridgeDriver:
         )
         return Desired(bridge=bridge, rules=_rules(network, options))
 
+    def attach(self, network: Network, endpoint: Endpoint) -> Attachment:
+        options = parse_options(network.options)
+        pools = {pool.is_ipv6: pool for pool in network.pools}
+        return Attachment(
+            interface=_interface(network, endpoint, options),
+            rules=_rules(network, options),
+            gateway4=_gateway(network, endpoint.ipv4, options.mode4, pools.get(False), "DefaultGatewayIPv4"),
+            gateway6=_gateway(network, endpoint.ipv6, options.mode6, pools.get(True), "DefaultGatewayIPv6"),
+        )
+
+    def interface_prefix(self, network: Network) -> str:
+        return network.options.get(IFACE_PREFIX) or DEFAULT_PREFIX
+
+
+def _interface(network: Network, endpoint: Endpoint, options: BridgeOptions) -> Interface:
+    link_local = (f"{address}/{64 if ':' in address else 16}" for address in endpoint.config.link_local)
+    return Interface(
+        host_name=endpoint.host_link,
+        alias=endpoint_alias(endpoint.id),
+        bridge=network.link,
+        name=endpoint.ifname,
+        mac=endpoint.mac,
+        mtu=options.mtu,
+        addresses=tuple(filter(None, (endpoint.ipv4, endpoint.ipv6, *link_local))),
+        sysctls=interface_sysctls(endpoint.config.driver_opts, endpoint.ifname),
+        ipv6_off=not network.enable_ipv6,
+    )
+
+
+def _gateway(network: Network, address: str, mode: GatewayMode, pool: Pool | None, override: str) -> str | None:
+    """Internal and isolated networks offer none; an auxiliary address of that name takes the gateway's place."""
+    if not address or pool is None or network.internal or mode == "isolated":
+        return None
+    return pool.aux.get(override) or pool.gateway or None
+
 
 def _rules(network: Network, options: BridgeOptions) -> NetworkRules:
     def family(on: bool, mode: GatewayMode, snat: str) -> FamilyRules | None:
@@ -171,11 +219,6 @@ def _rules(network: Network, options: BridgeOptions) -> NetworkRules:
 
 def _no_address4(options: BridgeOptions) -> bool:
     return options.inhibit_ipv4 or options.mode4 == "isolated"
-
-
-def stable_mac(network_id: str) -> str:
-    """A locally administered unicast address made from the id: the same after every restart and repair."""
-    return "02:" + ":".join(network_id[i : i + 2] for i in range(0, 10, 2))
 
 
 def _check_pools(network: Network) -> None:

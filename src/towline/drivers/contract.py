@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, Protocol
 
-from towline.model.desired import Desired
+import msgspec
+
+from towline.model.desired import Desired, Interface, NetworkRules
+from towline.model.endpoint import Endpoint
 from towline.model.network import Network
 from towline.model.view import View
 
@@ -17,6 +20,19 @@ class SkipGateways(NamedTuple):
 
     ipv4: bool = False
     ipv6: bool = False
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """How an endpoint is plugged into a sandbox.
+
+    gateway4, gateway6: the address of the default gateway that this network offers, "" for an on-link default route,
+    None if it offers none. rules: the network's firewall intent, which its endpoints share.
+    """
+
+    interface: Interface
+    rules: NetworkRules
+    gateway4: str | None = None
+    gateway6: str | None = None
 
 
 class Driver(Protocol):
@@ -44,4 +60,12 @@ class Driver(Protocol):
 
     def desired(self, network: Network) -> Desired:
         """What the kernel must hold for it; a function of the record alone."""
+        ...
+
+    def attach(self, network: Network, endpoint: Endpoint) -> Attachment | None:
+        """How this endpoint is plugged in; None where nothing is (host, null). A function of the records alone."""
+        ...
+
+    def interface_prefix(self, network: Network) -> str:
+        """Interfaces in sandboxes are named by it and a number."""
         ...

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from towline.drivers.contract import SkipGateways
+from towline.drivers.contract import Attachment, SkipGateways
+from towline.drivers.endpoint import DEFAULT_PREFIX
 from towline.model.desired import NOTHING, Desired
+from towline.model.endpoint import Endpoint
 from towline.model.errors import Forbidden
 from towline.model.network import Network
 from towline.model.view import View
@@ -28,3 +30,9 @@ class SingleDriver:
 
     def desired(self, network: Network) -> Desired:
         return NOTHING
+
+    def attach(self, network: Network, endpoint: Endpoint) -> Attachment | None:
+        return None
+
+    def interface_prefix(self, network: Network) -> str:
+        return DEFAULT_PREFIX

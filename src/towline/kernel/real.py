@@ -7,6 +7,7 @@ from typing import NamedTuple
 from towline.kernel.conntrack import CtNetlinkFlows
 from towline.kernel.monitor import NetlinkMonitor
 from towline.kernel.nft import NfNetlinkNft
+from towline.kernel.ports import HeldPorts
 from towline.kernel.rtnl import RtnlLinks
 from towline.kernel.sandboxes import RealSandboxes
 from towline.kernel.sysctl import ProcSysctl
@@ -35,11 +36,13 @@ class Opened(NamedTuple):
     kernel: RealKernel
     reaper_links: RtnlLinks
     monitor: NetlinkMonitor
+    ports: HeldPorts
 
     def close(self) -> None:
         self.kernel.close()
         self.reaper_links.close()
         self.monitor.close()
+        self.ports.close()
 
 
 def open_kernel() -> Opened:
@@ -47,4 +50,4 @@ def open_kernel() -> Opened:
     kernel = RealKernel()
     reaper_links = RtnlLinks(kernel.sysctl)
     monitor = NetlinkMonitor(links_port=kernel.links.portid, nft_port=kernel.nft.portid)
-    return Opened(kernel, reaper_links, monitor)
+    return Opened(kernel, reaper_links, monitor, HeldPorts())

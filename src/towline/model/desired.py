@@ -21,6 +21,11 @@ def endpoint_alias(endpoint_id: str) -> str:
     return f"{ALIAS_PREFIX}endpoint:{endpoint_id}"
 
 
+def stable_mac(record_id: str) -> str:
+    """A locally administered unicast address made from the id: the same after every restart and repair."""
+    return "02:" + ":".join(record_id[i : i + 2] for i in range(0, 10, 2))
+
+
 class Bridge(msgspec.Struct, frozen=True):
     """A bridge device, up.
 

@@ -17,6 +17,7 @@ from towline.model.errors import Conflict, Failure, Forbidden, InvalidParameter,
 from towline.model.network import RESERVED_NAMES, Network
 from towline.model.requests import CreateNetwork
 from towline.model.view import View
+from towline.policy.endpoint import live_endpoints
 
 ENABLE_IPV4 = "com.docker.network.enable_ipv4"
 ENABLE_IPV6 = "com.docker.network.enable_ipv6"
@@ -168,6 +169,6 @@ def check_removal(network: Network, view: View) -> None:
         raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
     if network.config_only and view.dependants_of(network.name):
         raise Forbidden(f'error while removing network: configuration network "{network.name}" is in use')
-    if endpoints := view.endpoints_of(network.id):
+    if endpoints := live_endpoints(view, network.id):
         named = ", ".join(f'name:"{e.name}" id:"{e.id[:12]}"' for e in endpoints)
         raise Forbidden(f"error while removing network: network {network.name} has active endpoints ({named})")

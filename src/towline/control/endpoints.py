@@ -1,0 +1,120 @@
+"""Changes of what a sandbox is joined to, as works: the state before, the state after, and their difference."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Sequence
+
+from msgspec.structs import replace
+
+from towline.control.draft import Draft
+from towline.control.ports import Families, Ports
+from towline.control.work import Work
+from towline.drivers.registry import Drivers
+from towline.ipam.registry import IpamDrivers
+from towline.model.endpoint import Endpoint, EndpointConfig
+from towline.model.network import Network
+from towline.model.sandbox import Sandbox
+from towline.model.view import View
+from towline.plan.endpoint import name_interfaces, plan_endpoint, release_endpoint
+from towline.plan.gateways import choose
+from towline.plan.published import place
+from towline.plan.sandbox import members_of, realise, transition
+from towline.store.contract import Change, Delete, Put
+
+
+class EndpointPlanner:
+    """Used while planning, on the event loop: addresses and ports are taken at once and given back by `abandon`."""
+
+    def __init__(self, drivers: Drivers, ipams: IpamDrivers, ports: Ports) -> None:
+        self._drivers = drivers
+        self._ipams = ipams
+        self._ports = ports
+
+    # single endpoints
+
+    def make(self, sandbox: Sandbox, network: Network, config: EndpointConfig) -> Endpoint:
+        ipam = self._ipams.get(network.ipam_driver)
+        return plan_endpoint(sandbox, network, config, endpoint_id=secrets.token_hex(32), ipam=ipam)
+
+    def give_back(self, endpoint: Endpoint, network: Network | None) -> None:
+        """Its addresses; nothing where the network is gone already."""
+        if network is not None and network.pools:
+            release_endpoint(endpoint, network, self._ipams.get(network.ipam_driver))
+
+    # whole sandboxes
+
+    def change(
+        self,
+        view: View,
+        before: Sandbox | None,
+        after: Sandbox | None,
+        changes: Sequence[Change] = (),
+        *,
+        taken: Collection[str] = (),
+    ) -> Work:
+        """The work that leads from one state of a sandbox to another, `changes` of its endpoints included.
+
+        taken: interface names in its namespace that are not ours. Ports are taken for a sandbox that runs after the
+        change; the work's abandon gives back those that are new.
+        """
+        draft = Draft(view)
+        draft.stage(changes)
+        staged = [*changes, *self._settled(draft, after, taken)]
+        was = realise(before, view, self._drivers) if before else realise(_absent(after), view, self._drivers)
+        final = Draft(view)
+        final.stage(staged)
+        will = realise(after or _absent(before), final, self._drivers)
+        return Work(
+            changes=staged,
+            revert=_inverse(staged, view),
+            transitions=(transition(was, will),),
+            final=after is None or after.state != "running",
+        )
+
+    def _settled(self, draft: Draft, after: Sandbox | None, taken: Collection[str]) -> list[Change]:
+        """The sandbox's own record, and its endpoints' interface names and published ports in the new state."""
+        if after is None:
+            return []
+        draft.stage([Put(after)])
+        if after.state != "running":
+            idle = [replace(e, ifname="", published=()) for e in draft.endpoints_in(after.id)]
+            return [Put(after), *(Put(e) for e in idle)]
+        named = name_interfaces(draft.endpoints_in(after.id), self._prefixes(draft, after), taken)
+        draft.stage([Put(endpoint) for endpoint in named])
+        members = members_of(after, draft, self._drivers)
+        gateways = choose(members)
+        families = Families(ipv4=gateways.ipv4 is not None, ipv6=gateways.ipv6 is not None)
+        placed = place(members, self._ports.ensure(after.id, after.ports, families))
+        plugged = {endpoint.id: endpoint for endpoint in placed}
+        return [Put(after), *(Put(plugged.get(e.id, e)) for e in named)]
+
+    def _prefixes(self, view: View, sandbox: Sandbox) -> dict[str, str]:
+        found = (view.network(endpoint.network) for endpoint in view.endpoints_in(sandbox.id))
+        return {n.id: self._drivers.get(n.driver).interface_prefix(n) for n in found if n is not None}
+
+
+def _absent(sandbox: Sandbox | None) -> Sandbox:
+    return Sandbox(id=sandbox.id if sandbox else "", name="", created=0)
+
+
+def _inverse(changes: Sequence[Change], view: View) -> list[Change]:
+    """What puts the records back as they were."""
+    inverse: list[Change] = []
+    lookups: dict[type, Callable[[str], Sandbox | Endpoint | Network | None]] = {
+        Sandbox: view.sandbox,
+        Endpoint: view.endpoint,
+        Network: view.network,
+    }
+    for change in changes:
+        match change:
+            case Put(record=record):
+                old = lookups[type(record)](record.id)
+                inverse.append(Delete(type(record), record.id) if old is None else Put(old))
+            case Delete(kind=kind, id=record_id):
+                old = lookups[kind](record_id)
+                if old is not None:
+                    inverse.append(Put(old))
+            case _:
+                pass
+    return inverse[::-1]

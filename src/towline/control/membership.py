@@ -1,0 +1,100 @@
+"""Connecting sandboxes to networks and disconnecting them (docker-api facts 1.5 and 1.6)."""
+
+from __future__ import annotations
+
+from towline.control.collaborators import NameService
+from towline.control.endpoints import EndpointPlanner
+from towline.control.sandbox_access import SandboxAccess
+from towline.control.work import Work
+from towline.control.writer import Writer
+from towline.kernel.contract import Kernel
+from towline.model.endpoint import Endpoint, EndpointConfig
+from towline.model.errors import NotFound
+from towline.model.network import Network
+from towline.model.sandbox import Sandbox
+from towline.model.view import View
+from towline.policy.endpoint import check_connect, check_disconnect
+from towline.policy.resolve import for_connect
+from towline.policy.sandbox import find_sandbox
+from towline.store.contract import Delete, Put
+
+
+class Membership:
+    def __init__(
+        self,
+        *,
+        access: SandboxAccess,
+        writer: Writer,
+        kernel: Kernel,
+        planner: EndpointPlanner,
+        names: NameService,
+    ) -> None:
+        self._access = access
+        self._writer = writer
+        self._kernel = kernel
+        self._planner = planner
+        self._names = names
+
+    async def connect(self, network_term: str, term: str, config: EndpointConfig) -> None:
+        async with self._access.locked(term) as sandbox:
+            taken = await self.interfaces_in(sandbox.netns) if sandbox.netns else ()
+
+            def plan(view: View) -> Work:
+                network = for_connect(view, network_term)
+                check_connect(view, sandbox, network, config)
+                endpoint = self._planner.make(sandbox, network, config)
+                try:
+                    work = self._planner.change(view, sandbox, sandbox, [Put(endpoint)], taken=taken)
+                except BaseException:
+                    self._planner.give_back(endpoint, network)
+                    raise
+                work.abandon = lambda: self._planner.give_back(endpoint, network)
+                work.settle = lambda: self._after_change("connect", sandbox, network)
+                return work
+
+            await self._writer.submit(plan)
+            await self._refresh(sandbox)
+
+    async def disconnect(self, network_term: str, term: str, *, force: bool) -> None:
+        """force: Docker then looks for an endpoint of that name; ours all belong to a sandbox, so there is none."""
+        if force and term and self._absent(term):
+            raise NotFound(f"endpoint {term} not found")
+        async with self._access.locked(term) as sandbox:
+
+            def plan(view: View) -> Work:
+                network = for_connect(view, network_term)
+                endpoint = check_disconnect(view, sandbox, network)
+                work = self._planner.change(view, sandbox, sandbox, [Delete(Endpoint, endpoint.id)])
+                work.final = True
+
+                def settle() -> None:
+                    self._planner.give_back(endpoint, network)
+                    self._after_change("disconnect", sandbox, network)
+
+                work.settle = settle
+                return work
+
+            await self._writer.submit(plan)
+            await self._refresh(sandbox)
+
+    async def _refresh(self, sandbox: Sandbox) -> None:
+        """Its files and its resolver after a change of its networks."""
+        if sandbox.state == "running":
+            await self._names.open(sandbox)
+
+    def _after_change(self, action: str, sandbox: Sandbox, network: Network) -> None:
+        if sandbox.state == "running":
+            self._access.announce(action, sandbox, network)
+        self._names.changed(network.id)
+
+    async def interfaces_in(self, path: str) -> tuple[str, ...]:
+        """Names of the interfaces in a namespace, ours included; NamespaceGone, NotANamespace."""
+        inside = await self._writer.exclusive(lambda: self._kernel.sandboxes.look(path))
+        return tuple(link.name for link in inside.links)
+
+    def _absent(self, term: str) -> bool:
+        try:
+            find_sandbox(self._access.view, term)
+        except NotFound:
+            return True
+        return False

@@ -1,0 +1,113 @@
+"""A sandbox's /etc/hosts, /etc/resolv.conf and /etc/hostname, and its name server at 127.0.0.11 (docker-api facts 6.5,
+6.6)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from towline.control.collaborators import NameServers
+from towline.control.host import RESOLV_CONF
+from towline.dns.config import ServerConfig
+from towline.dns.hosts import parse_extra_host, render_hosts
+from towline.dns.resolvconf import digest, parse_resolv_conf, render_host, render_internal, render_legacy
+from towline.model.network import RESERVED_NAMES, Network
+from towline.model.requests import StartedSandbox
+from towline.model.sandbox import Sandbox
+from towline.model.view import View
+
+log = logging.getLogger(__name__)
+
+
+class Names:
+    """directory: parent of the sandboxes' directories."""
+
+    def __init__(self, view: View, servers: NameServers, directory: Path, resolv_conf: Path = RESOLV_CONF) -> None:
+        self._view = view
+        self._servers = servers
+        self._directory = directory
+        self._resolv_conf = resolv_conf
+
+    async def open(self, sandbox: Sandbox) -> StartedSandbox:
+        networks = self._networks(sandbox)
+        text, config = self._resolution(sandbox, networks)
+        files = self._write(sandbox, text)
+        if config is not None and sandbox.netns:
+            await self._servers.open(sandbox.id, sandbox.netns, config)
+        else:
+            await self._servers.close(sandbox.id)
+        return files
+
+    async def close(self, sandbox_id: str) -> None:
+        await self._servers.close(sandbox_id)
+
+    def forget(self, sandbox_id: str) -> None:
+        directory = self._directory / sandbox_id
+        for name in ("hosts", "resolv.conf", "resolv.conf.hash", "hostname"):
+            (directory / name).unlink(missing_ok=True)
+
+    def changed(self, network_id: str) -> None:
+        self._servers.names_changed(network_id)
+
+    def _networks(self, sandbox: Sandbox) -> list[Network]:
+        found = (self._view.network(endpoint.network) for endpoint in self._view.endpoints_in(sandbox.id))
+        return [network for network in found if network is not None]
+
+    def _resolution(self, sandbox: Sandbox, networks: list[Network]) -> tuple[str, ServerConfig | None]:
+        """The text of resolv.conf, and how the sandbox's own server forwards if it has one: on a user-defined network.
+
+        Without a way out nothing is asked from the host's namespace on its behalf.
+        """
+        host = parse_resolv_conf(_read(self._resolv_conf), str(self._resolv_conf))
+        if any(network.driver == "host" for network in networks):
+            return render_host(host, sandbox.dns), None
+        if any(network.name not in RESERVED_NAMES for network in networks):
+            internal = render_internal(host, sandbox.dns)
+            closed = all(network.internal for network in networks)
+            return internal.text, ServerConfig() if closed else internal.config
+        return render_legacy(host, sandbox.dns, ipv6=any(network.enable_ipv6 for network in networks)), None
+
+    def _write(self, sandbox: Sandbox, resolv_conf: str) -> StartedSandbox:
+        """In place: the files may be mounted in the sandbox already."""
+        directory = self._directory / sandbox.id
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        endpoints = self._view.endpoints_in(sandbox.id)
+        addresses = [cidr.partition("/")[0] for e in endpoints for cidr in (e.ipv4, e.ipv6) if cidr]
+        extra = [parse_extra_host(text) for text in sandbox.extra_hosts]
+        ipv6 = any(endpoint.ipv6 for endpoint in endpoints)
+        _put(directory / "hosts", render_hosts(sandbox.hostname, addresses, extra, ipv6=ipv6))
+        _put(directory / "hostname", sandbox.hostname + "\n")
+        self._put_resolv_conf(directory, resolv_conf)
+        return StartedSandbox(
+            id=sandbox.id,
+            netns=sandbox.netns,
+            hosts=str(directory / "hosts"),
+            resolv_conf=str(directory / "resolv.conf"),
+            hostname=str(directory / "hostname"),
+        )
+
+    def _put_resolv_conf(self, directory: Path, text: str) -> None:
+        """A file that was edited inside is the user's from then on, as its header says."""
+        path, mark = directory / "resolv.conf", directory / "resolv.conf.hash"
+        if mark.exists() and path.exists() and digest(path.read_text(errors="replace")) != mark.read_text():
+            return
+        _put(path, text)
+        _put(mark, digest(text))
+
+
+def _put(path: Path, text: str) -> None:
+    """Readable inside by everybody, as /etc's files are; the directory keeps others out on the host."""
+    with open(
+        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644), "w", encoding="utf-8"
+    ) as file:
+        file.write(text)
+    path.chmod(0o644)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError as error:
+        log.warning("the host's resolv.conf cannot be read", extra={"fields": {"path": path, "error": str(error)}})
+        return ""

@@ -1,0 +1,57 @@
+"""Finding sandboxes, one change at a time per sandbox, and telling the others about it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from towline.control.collaborators import NameService
+from towline.model.errors import NotFound
+from towline.model.events import Event
+from towline.model.network import Network
+from towline.model.sandbox import Sandbox
+from towline.model.view import View
+from towline.policy.sandbox import find_sandbox
+
+
+class SandboxAccess:
+    """Shared by all that changes sandboxes. Event loop only."""
+
+    def __init__(self, view: View, publish: Callable[[Event], None], names: NameService) -> None:
+        self.view = view
+        self._publish = publish
+        self._names = names
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    def known(self, sandbox_id: str) -> Sandbox:
+        if (sandbox := self.view.sandbox(sandbox_id)) is None:
+            raise NotFound(f"No such container: {sandbox_id}")
+        return sandbox
+
+    def lock(self, sandbox_id: str) -> asyncio.Lock:
+        return self._locks.setdefault(sandbox_id, asyncio.Lock())
+
+    def forget(self, sandbox_id: str) -> None:
+        self._locks.pop(sandbox_id, None)
+
+    @asynccontextmanager
+    async def locked(self, term: str) -> AsyncIterator[Sandbox]:
+        """The sandbox a client means, as it is once nobody else works on it."""
+        found = find_sandbox(self.view, term)
+        async with self.lock(found.id):
+            yield self.known(found.id)
+
+    def announce(self, action: str, sandbox: Sandbox, network: Network) -> None:
+        attributes = {"container": sandbox.id, "name": network.name, "type": network.driver}
+        self._publish(Event("network", action, network.id, attributes, network.scope, time.time_ns()))
+
+    def announce_all(self, action: str, sandbox: Sandbox) -> None:
+        for endpoint in self.view.endpoints_in(sandbox.id):
+            if (network := self.view.network(endpoint.network)) is not None:
+                self.announce(action, sandbox, network)
+
+    def names_changed(self, sandbox_id: str) -> None:
+        for endpoint in self.view.endpoints_in(sandbox_id):
+            self._names.changed(endpoint.network)

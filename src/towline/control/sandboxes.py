@@ -1,0 +1,391 @@
+"""Sandboxes: their records, their life, and what they are joined to.
+
+Every change is a work for the writer; what surrounds it (the process, the resolver, the files for /etc) is done here on
+the event loop, under one lock per sandbox, and taken back if a later step fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+from msgspec.structs import replace
+
+from towline.control.collaborators import NameService, Runtime, Watched
+from towline.control.endpoints import EndpointPlanner
+from towline.control.membership import Membership
+from towline.control.ports import Ports
+from towline.control.restarts import Restarts
+from towline.control.sandbox_access import SandboxAccess
+from towline.control.work import Work
+from towline.control.writer import Writer
+from towline.model.endpoint import Endpoint, Published
+from towline.model.errors import Conflict, Failure, TowlineError
+from towline.model.network import Network
+from towline.model.requests import Created, CreateSandbox, StartedSandbox
+from towline.model.sandbox import Process, Sandbox
+from towline.model.view import View
+from towline.policy.sandbox import Admitted, admit_sandbox
+from towline.runtime.launch import Launch
+from towline.runtime.logread import Entry, follow_log, read_log
+from towline.runtime.lookup import UNKNOWN, Exit
+from towline.runtime.supervise import CommandNotStarted
+from towline.store.contract import Change, Delete, Put
+
+log = logging.getLogger(__name__)
+
+
+class Sandboxes:
+    def __init__(
+        self,
+        *,
+        access: SandboxAccess,
+        membership: Membership,
+        writer: Writer,
+        planner: EndpointPlanner,
+        ports: Ports,
+        runtime: Runtime,
+        names: NameService,
+        namespaces: str,
+    ) -> None:
+        self._access = access
+        self._membership = membership
+        self._view = access.view
+        self._writer = writer
+        self._planner = planner
+        self._ports = ports
+        self._runtime = runtime
+        self._names = names
+        self._namespaces = namespaces
+        self._restarts = Restarts()
+        self._watched: dict[str, Watched] = {}
+        self._ends: set[asyncio.Task[None]] = set()
+
+    # records
+
+    async def create(self, request: CreateSandbox) -> Created:
+        attached = _attached_path(request)
+        taken = await self._membership.interfaces_in(attached) if attached else ()
+        sandbox_id = secrets.token_hex(32)
+
+        def plan(view: View) -> Work:
+            admitted = admit_sandbox(request, view)
+            sandbox = _record(admitted.request, sandbox_id, attached)
+            made = self._first_endpoints(sandbox, admitted)
+            try:
+                work = self._planner.change(view, None, sandbox, [Put(e) for e, _ in made], taken=taken)
+            except BaseException:
+                self._undo_create(sandbox, made)
+                raise
+            work.abandon = lambda: self._undo_create(sandbox, made)
+            work.settle = lambda: self._access.announce_all("connect", sandbox) if attached else None
+            return work
+
+        await self._writer.submit(plan)
+        if attached:
+            sandbox = self._access.known(sandbox_id)
+            await self._begin(sandbox)
+            self._follow(sandbox)
+        return Created(sandbox_id)
+
+    def _first_endpoints(self, sandbox: Sandbox, admitted: Admitted) -> list[tuple[Endpoint, Network]]:
+        made: list[tuple[Endpoint, Network]] = []
+        try:
+            for network, config in admitted.networks:
+                made.append((self._planner.make(sandbox, network, config), network))
+        except BaseException:
+            self._undo_create(sandbox, made)
+            raise
+        return made
+
+    def _undo_create(self, sandbox: Sandbox, made: list[tuple[Endpoint, Network]]) -> None:
+        for endpoint, network in made:
+            self._planner.give_back(endpoint, network)
+        self._ports.release(sandbox.id)
+
+    async def remove(self, term: str, *, force: bool) -> None:
+        async with self._access.locked(term) as sandbox:
+            if sandbox.state == "running":
+                if not force:
+                    raise Conflict(
+                        f'cannot remove container "{sandbox.name}": container is running:'
+                        " stop the container before removing or force remove"
+                    )
+                sandbox = await self._stop(sandbox, 0.0)
+            await self._forget(sandbox)
+
+    async def _forget(self, sandbox: Sandbox) -> None:
+        def plan(view: View) -> Work:
+            endpoints = view.endpoints_in(sandbox.id)
+            gone = [(e, view.network(e.network)) for e in endpoints]
+            changes: list[Change] = [*(Delete(Endpoint, e.id) for e in endpoints), Delete(Sandbox, sandbox.id)]
+
+            def settle() -> None:
+                for endpoint, network in gone:
+                    self._planner.give_back(endpoint, network)
+
+            work = self._planner.change(view, sandbox, None, changes)
+            work.settle = settle
+            return work
+
+        await self._writer.submit(plan)
+        self._names.forget(sandbox.id)
+        self._runtime.forget(sandbox.id)
+        self._access.forget(sandbox.id)
+
+    # life
+
+    async def start(self, term: str, *, process: Process | None) -> StartedSandbox:
+        async with self._access.locked(term) as sandbox:
+            if sandbox.state == "running":
+                raise Conflict(f"container {sandbox.name} is already running")
+            if sandbox.origin == "attach":
+                raise Conflict(f"sandbox {sandbox.name} was attached: attach it again to join it")
+            started = await self._enter(sandbox, process)
+            try:
+                files = await self._begin(started)
+                if process is None:
+                    await self._launch(started, files)
+            except BaseException as error:
+                code = error.exit_code if isinstance(error, CommandNotStarted) else 0
+                await self._leave(started, code=code, finished=time.time_ns())
+                raise
+            if process is not None:
+                self._follow(started)
+            return files
+
+    async def _enter(self, sandbox: Sandbox, process: Process | None) -> Sandbox:
+        """Its namespace, its endpoints, its ports."""
+        started = replace(
+            sandbox,
+            state="running",
+            netns=f"{self._namespaces}/{sandbox.id[:12]}",
+            process=process,
+            started=time.time_ns(),
+            finished=0,
+            exit_code=0,
+            stopped=False,
+        )
+
+        def plan(view: View) -> Work:
+            try:
+                work = self._planner.change(view, sandbox, started)
+            except Failure as error:
+                raise _networking_failed(sandbox, view, error) from error
+            work.pins = (started.netns,)
+            work.abandon = lambda: self._ports.release(sandbox.id)
+            work.settle = lambda: self._access.announce_all("connect", started)
+            return work
+
+        await self._writer.submit(plan)
+        return started
+
+    async def _begin(self, sandbox: Sandbox) -> StartedSandbox:
+        """Names, inside and for the others."""
+        files = await self._names.open(sandbox)
+        self._access.names_changed(sandbox.id)
+        return files
+
+    async def _launch(self, sandbox: Sandbox, files: StartedSandbox) -> None:
+        prepared = await self._runtime.prepare(self._launch_of(sandbox, files))
+        try:
+            await self._put(replace(sandbox, process=prepared.process))
+        except BaseException:
+            await prepared.abandon()
+            raise
+        self._watch(sandbox.id, await prepared.go())
+
+    def _launch_of(self, sandbox: Sandbox, files: StartedSandbox) -> Launch:
+        return Launch(
+            sandbox=sandbox.id,
+            netns=sandbox.netns,
+            hostname=sandbox.hostname,
+            command=sandbox.command,
+            environment=sandbox.environment,
+            directory=sandbox.directory,
+            files=(
+                (files.hosts, "/etc/hosts"),
+                (files.resolv_conf, "/etc/resolv.conf"),
+                (files.hostname, "/etc/hostname"),
+            ),
+            state=self._runtime.state(sandbox.id),
+            log=self._runtime.log(sandbox.id),
+        )
+
+    async def _put(self, sandbox: Sandbox) -> None:
+        await self._writer.submit(lambda view: Work(changes=[Put(sandbox)]))
+
+    async def stop(self, term: str, *, grace: float) -> bool:
+        async with self._access.locked(term) as sandbox:
+            if sandbox.state != "running":
+                return False
+            await self._stop(sandbox, grace)
+            return True
+
+    async def _stop(self, sandbox: Sandbox, grace: float) -> Sandbox:
+        """The lock is held, so whoever awaits the process's end finds nothing left to do."""
+        ended = Exit(code=0, finished=time.time_ns())
+        watched = self._watched.get(sandbox.id)
+        if watched is not None and sandbox.origin == "run":
+            ended = await watched.stop(grace)
+        return await self._leave(replace(sandbox, stopped=True), code=ended.code, finished=ended.finished)
+
+    async def _leave(self, sandbox: Sandbox, *, code: int, finished: int) -> Sandbox:
+        """Out of its networks; its endpoints' identity stays reserved."""
+        await self._names.close(sandbox.id)
+        ended = replace(sandbox, state="exited", netns="", process=None, finished=finished, exit_code=code)
+
+        def plan(view: View) -> Work:
+            current = view.sandbox(sandbox.id) or sandbox
+            work = self._planner.change(view, current, ended)
+            work.unpins = (current.netns,) if current.origin == "run" and current.netns else ()
+            work.settle = lambda: self._after_leave(ended)
+            return work
+
+        await self._writer.submit(plan)
+        return ended
+
+    def _after_leave(self, sandbox: Sandbox) -> None:
+        self._ports.release(sandbox.id)
+        self._access.announce_all("disconnect", sandbox)
+        self._access.names_changed(sandbox.id)
+
+    def _follow(self, sandbox: Sandbox) -> None:
+        """Watch the process that its record names; one that is gone already ends the sandbox at once."""
+        if sandbox.process is None:
+            return
+        found = self._runtime.attach(sandbox.id, sandbox.process)
+        if isinstance(found, Exit):
+            self._later(self._ended(sandbox.id, found))
+        else:
+            self._watch(sandbox.id, found)
+
+    def _watch(self, sandbox_id: str, watched: Watched) -> None:
+        self._watched[sandbox_id] = watched
+        self._later(self._await_end(sandbox_id, watched))
+
+    def _later(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._ends.add(task)
+        task.add_done_callback(self._ends.discard)
+
+    async def _await_end(self, sandbox_id: str, watched: Watched) -> None:
+        ended = await watched.ended()
+        if self._watched.get(sandbox_id) is watched:
+            del self._watched[sandbox_id]
+        await self._ended(sandbox_id, ended)
+
+    async def _ended(self, sandbox_id: str, ended: Exit) -> None:
+        async with self._access.lock(sandbox_id):
+            sandbox = self._view.sandbox(sandbox_id)
+            if sandbox is None or sandbox.state != "running":
+                return
+            try:
+                left = await self._leave(sandbox, code=ended.code, finished=ended.finished)
+                if left.auto_remove:
+                    await self._forget(left)
+            except TowlineError as error:
+                fields = {"sandbox": sandbox.name, "error": str(error)}
+                log.error("the end of a sandbox could not be recorded", extra={"fields": fields})
+                return
+        await self._restarts.after_exit(left, ended, self._start_again)
+
+    async def recover(self) -> None:
+        """After a start of the daemon: follow what lives, end what does not, start what its policy says."""
+        for sandbox in list(self._view.sandboxes()):
+            if sandbox.state == "running" and not await self._resume(sandbox):
+                continue
+            if sandbox.state != "running":
+                await self._restarts.at_daemon_start(sandbox, self._start_again)
+
+    async def _resume(self, sandbox: Sandbox) -> bool:
+        found = self._runtime.attach(sandbox.id, sandbox.process) if sandbox.process else None
+        if isinstance(found, Exit) or (found is None and sandbox.origin == "run"):
+            ended = found if isinstance(found, Exit) else Exit(code=UNKNOWN, finished=time.time_ns())
+            await self._ended(sandbox.id, ended)
+            return False
+        for error in self._ports.restore(sandbox.id, sandbox.ports, self._published(sandbox)):
+            log.error("a published port is taken", extra={"fields": {"sandbox": sandbox.name, "error": str(error)}})
+        await self._begin(sandbox)
+        if found is not None:
+            self._watch(sandbox.id, found)
+        return True
+
+    def _published(self, sandbox: Sandbox) -> list[Published]:
+        return [p for endpoint in self._view.endpoints_in(sandbox.id) for p in endpoint.published if p.host_port]
+
+    async def _start_again(self, sandbox_id: str) -> None:
+        """By its restart policy."""
+        sandbox = self._view.sandbox(sandbox_id)
+        if sandbox is None or sandbox.state == "running":
+            return
+        try:
+            await self.start(sandbox_id, process=None)
+        except TowlineError as error:
+            fields = {"sandbox": sandbox.name, "error": str(error)}
+            log.error("a sandbox could not be started again", extra={"fields": fields})
+
+    async def logs(self, sandbox_id: str, *, tail: int | None, since: str, follow: bool) -> AsyncIterator[Entry]:
+        path = self._runtime.log(sandbox_id)
+        watched = self._watched.get(sandbox_id)
+        if follow and watched is not None:
+            async for entry in follow_log(path, watched.exit, tail=tail, since=since):
+                yield entry
+        else:
+            for entry in read_log(path, tail=tail, since=since):
+                yield entry
+
+    async def close(self) -> None:
+        """Stop following; the processes live on."""
+        self._restarts.close()
+        for watched in list(self._watched.values()):
+            watched.close()
+        for task in list(self._ends):
+            task.cancel()
+
+
+def _attached_path(request: CreateSandbox) -> str:
+    if request.process is not None:
+        return f"/proc/{request.process.pid}/ns/net"
+    return request.netns
+
+
+def _record(request: CreateSandbox, sandbox_id: str, attached: str) -> Sandbox:
+    now = time.time_ns()
+    return Sandbox(
+        id=sandbox_id,
+        name=request.name or sandbox_id[:12],
+        created=now,
+        origin="attach" if attached else "run",
+        state="running" if attached else "created",
+        started=now if attached else 0,
+        netns=attached,
+        process=request.process,
+        mode=next(iter(request.networks), "bridge"),
+        hostname=request.hostname or sandbox_id[:12],
+        command=request.command,
+        environment=request.environment,
+        directory=request.directory,
+        restart=request.restart,
+        auto_remove=request.auto_remove,
+        dns=request.dns,
+        extra_hosts=request.extra_hosts,
+        sysctls=request.sysctls,
+        ports=request.ports,
+        exposed=request.exposed,
+        labels=request.labels,
+    )
+
+
+def _networking_failed(sandbox: Sandbox, view: View, error: Failure) -> Failure:
+    """Docker's words around a refused port (docker-api facts 5.2)."""
+    first = next(iter(view.endpoints_in(sandbox.id)), None)
+    endpoint = f"{sandbox.name} ({first.id})" if first else sandbox.name
+    return Failure(
+        "failed to set up container networking: driver failed programming external connectivity on endpoint "
+        f"{endpoint}: {error}"
+    )

@@ -1,0 +1,323 @@
+"""Sandboxes and endpoints in the engine, over fakes."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from msgspec.structs import replace
+
+from tests.support.engine import World, running
+from towline.control.controller import Controller
+from towline.kernel.contract import Drift
+from towline.model.endpoint import EndpointConfig
+from towline.model.errors import Conflict, Failure, Forbidden, KernelError, NotFound, StoreError, TowlineError
+from towline.model.requests import CreateNetwork, CreateSandbox, PoolRequest
+from towline.model.sandbox import PortBinding, Process, Sandbox
+
+WEB = CreateNetwork("web", pools=(PoolRequest("10.9.0.0/24"),))
+
+
+def asking(name: str = "c1", *networks: str, **fields: object) -> CreateSandbox:
+    configs = {network: EndpointConfig() for network in networks or ("web",)}
+    return replace(CreateSandbox(name=name, networks=configs, command=("sleep", "1")), **fields)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+async def engine(world: World) -> AsyncIterator[Controller]:
+    async with running(world) as engine:
+        await engine.create_network(WEB)
+        yield engine
+
+
+def sandbox(engine: Controller, name: str = "c1") -> Sandbox:
+    found = engine.sandbox(name)
+    assert found is not None
+    return found
+
+
+def plugs(world: World) -> set[str]:
+    return {name for name in world.links.links if name.startswith("veth")}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async def wait() -> None:
+        while not condition():
+            await asyncio.sleep(0.002)
+
+    await asyncio.wait_for(wait(), 5)
+
+
+async def start(engine: Controller, request: CreateSandbox) -> Sandbox:
+    await engine.create_sandbox(request)
+    await engine.start_sandbox(request.name)
+    return sandbox(engine, request.name)
+
+
+async def test_a_sandbox_from_birth_to_death(world: World, engine: Controller) -> None:
+    await engine.create_sandbox(asking())
+    made = sandbox(engine)
+    (endpoint,) = engine.endpoints_in(made.id)
+    assert (made.state, endpoint.ipv4, endpoint.ifname) == ("created", "10.9.0.2/24", "")
+    assert plugs(world) == set()
+    await engine.start_sandbox("c1")
+    running_ = sandbox(engine)
+    (joined,) = engine.endpoints_in(made.id)
+    assert (running_.state, joined.ifname, joined.ipv4, joined.mac) == ("running", "eth0", endpoint.ipv4, endpoint.mac)
+    assert plugs(world) == {joined.host_link}
+    assert world.dns.open_in == {made.id: running_.netns}
+    assert world.runtime.launches[0].netns == running_.netns
+    assert await engine.stop_sandbox("c1")
+    stopped = sandbox(engine)
+    assert (stopped.state, stopped.exit_code, stopped.netns) == ("exited", 143, "")
+    assert engine.endpoints_in(made.id)[0].ipv4 == endpoint.ipv4
+    assert plugs(world) == set()
+    assert world.dns.open_in == {}
+    await engine.remove_sandbox("c1")
+    assert engine.sandbox("c1") is None
+    assert [lease.reason for lease in engine.leases(joined.network)] == ["network", "gateway", "broadcast"]
+    assert world.runtime.forgotten == [made.id]
+    assert list(await engine.diagnose()) == []
+    actions = [e.action for e in engine.events.past(0, None) if "container" in e.attributes]
+    assert actions == ["connect", "disconnect"]
+
+
+async def test_identity_survives_stop_and_start(world: World, engine: Controller) -> None:
+    made = await start(engine, asking())
+    (before,) = engine.endpoints_in(made.id)
+    await engine.stop_sandbox("c1")
+    await start(engine, asking("c2"))
+    await engine.start_sandbox("c1")
+    (after,) = engine.endpoints_in(made.id)
+    assert (after.ipv4, after.mac, after.id) == (before.ipv4, before.mac, before.id)
+
+
+async def test_connect_and_disconnect(world: World, engine: Controller) -> None:
+    made = await start(engine, asking())
+    await engine.create_network(CreateNetwork("more", enable_ipv6=True))
+    await engine.connect("more", "c1", EndpointConfig(aliases=("al",)))
+    first, second = engine.endpoints_in(made.id)
+    assert second.ifname == "eth1"
+    assert second.dns_names == ("c1", "al", made.id[:12])
+    assert second.ipv6
+    assert plugs(world) == {first.host_link, second.host_link}
+    with pytest.raises(Forbidden, match="^endpoint with name c1 already exists in network more$"):
+        await engine.connect("more", "c1")
+    await engine.disconnect("more", "c1", force=False)
+    assert plugs(world) == {first.host_link}
+    with pytest.raises(Failure, match="is not connected to network more"):
+        await engine.disconnect("more", "c1", force=False)
+    assert list(await engine.diagnose()) == []
+
+
+async def test_a_network_in_use_stays_one_of_stopped_sandboxes_goes(world: World, engine: Controller) -> None:
+    made = await start(engine, asking())
+    with pytest.raises(Forbidden, match=r"network web has active endpoints \(name:\"c1\" id:"):
+        await engine.remove_network("web")
+    await engine.stop_sandbox("c1")
+    await engine.remove_network("web")
+    assert engine.endpoints_in(made.id) == ()
+    await engine.create_network(WEB)
+
+
+@pytest.mark.parametrize("verb", ["make", "join", "configure", "set_defaults"])
+async def test_a_start_that_the_kernel_refuses_leaves_nothing(world: World, engine: Controller, verb: str) -> None:
+    await engine.create_sandbox(asking(ports=(PortBinding(80, host_port=8080),)))
+    world.sandboxes.faults.fail(verb, errno.ENOBUFS)
+    with pytest.raises(KernelError):
+        await engine.start_sandbox("c1")
+    assert sandbox(engine).state == "created"
+    assert plugs(world) == set()
+    assert world.ports.held == set()
+    assert list(await engine.diagnose()) == []
+    await engine.start_sandbox("c1")
+    assert sandbox(engine).state == "running"
+
+
+async def test_refused_rules_undo_the_join(world: World, engine: Controller) -> None:
+    await engine.create_sandbox(asking())
+    world.nft.faults.fail("commit", errno.ENOSPC)
+    with pytest.raises(KernelError):
+        await engine.start_sandbox("c1")
+    assert plugs(world) == set()
+    await engine.start_sandbox("c1")
+    assert list(await engine.diagnose()) == []
+
+
+@pytest.mark.parametrize("seam", ["refuse_prepare", "refuse_go"])
+async def test_a_command_that_cannot_be_started_leaves_the_sandbox_stopped(
+    world: World, engine: Controller, seam: str
+) -> None:
+    await engine.create_sandbox(asking())
+    setattr(world.runtime, seam, Failure("no such file"))
+    with pytest.raises(Failure, match="no such file"):
+        await engine.start_sandbox("c1")
+    assert sandbox(engine).state == "exited"
+    assert plugs(world) == set()
+    assert list(await engine.diagnose()) == []
+
+
+async def test_a_full_disk_leaves_a_connect_undone(world: World, engine: Controller) -> None:
+    made = await start(engine, asking())
+    await engine.create_network(CreateNetwork("more"))
+    world.store.fail_until_healed("disk-full")
+    with pytest.raises(StoreError):
+        await engine.connect("more", "c1")
+    assert len(engine.endpoints_in(made.id)) == 1
+    world.store.heal()
+    await engine.connect("more", "c1")
+    assert engine.endpoints_in(made.id)[1].ipv4 == "10.0.1.2/24"
+
+
+async def test_a_process_that_dies_is_noticed(world: World, engine: Controller) -> None:
+    made = await start(engine, asking(restart="no"))
+    assert made.process is not None
+    world.runtime.end(made.process, 3)
+    await until(lambda: sandbox(engine).state == "exited")
+    assert sandbox(engine).exit_code == 3
+    assert plugs(world) == set()
+
+
+async def test_auto_remove(world: World, engine: Controller) -> None:
+    made = await start(engine, asking(auto_remove=True))
+    assert made.process is not None
+    world.runtime.end(made.process, 0)
+    await until(lambda: engine.sandbox("c1") is None)
+
+
+async def test_restart_policy(world: World, engine: Controller) -> None:
+    made = await start(engine, asking(restart="on-failure"))
+    assert made.process is not None
+    world.runtime.end(made.process, 1)
+    await until(lambda: sandbox(engine).state == "running" and sandbox(engine).process not in (None, made.process))
+    second = sandbox(engine).process
+    assert second is not None
+    world.runtime.end(second, 0)
+    await until(lambda: sandbox(engine).state == "exited")
+    await asyncio.sleep(0.15)
+    assert sandbox(engine).state == "exited"
+
+
+async def test_published_ports_follow_the_gateway(world: World, engine: Controller) -> None:
+    await engine.create_network(CreateNetwork("aa", pools=(PoolRequest("10.10.0.0/24"),)))
+    made = await start(engine, asking(ports=(PortBinding(80, host_port=8080),)))
+    (web,) = engine.endpoints_in(made.id)
+    assert [(p.host_ip, p.host_port, p.port) for p in web.published] == [("0.0.0.0", 8080, 80)]
+    assert world.ports.held == {("tcp", "0.0.0.0", 8080)}
+    await engine.connect("aa", "c1", EndpointConfig(gw_priority=1))
+    web, aa = engine.endpoints_in(made.id)
+    assert (web.published, len(aa.published)) == ((), 1)
+    assert world.sandboxes.look(made.netns).routes
+    await engine.disconnect("aa", "c1", force=False)
+    assert len(engine.endpoints_in(made.id)[0].published) == 1
+    assert list(await engine.diagnose()) == []
+    await engine.stop_sandbox("c1")
+    assert world.ports.held == set()
+
+
+async def test_a_port_that_is_taken_is_named(world: World, engine: Controller) -> None:
+    await start(engine, asking("p1", ports=(PortBinding(80, host_port=8080),)))
+    await engine.create_sandbox(asking("p2", ports=(PortBinding(80, host_port=8080),)))
+    with pytest.raises(Failure) as caught:
+        await engine.start_sandbox("p2")
+    endpoint = engine.endpoints_in(sandbox(engine, "p2").id)[0]
+    assert str(caught.value) == (
+        "failed to set up container networking: driver failed programming external connectivity on endpoint "
+        f"p2 ({endpoint.id}): Bind for 0.0.0.0:8080 failed: port is already allocated"
+    )
+
+
+async def test_attached_sandboxes(world: World, engine: Controller) -> None:
+    world.sandboxes.make("/run/netns/x")
+    await engine.create_sandbox(asking("xx", netns="/run/netns/x"))
+    made = sandbox(engine, "xx")
+    assert (made.state, made.origin, made.netns) == ("running", "attach", "/run/netns/x")
+    assert len(plugs(world)) == 1
+    assert await engine.stop_sandbox("xx")
+    assert plugs(world) == set()
+    world.sandboxes.look("/run/netns/x")
+    with pytest.raises(NotFound):
+        await engine.create_sandbox(asking("yy", netns="/run/netns/nope"))
+
+
+async def test_recovery_follows_what_lives_and_ends_what_does_not(world: World) -> None:
+    async with running(world) as engine:
+        await engine.create_network(WEB)
+        lives = await start(engine, asking("lives", ports=(PortBinding(80, host_port=8080),)))
+        dies = await start(engine, asking("dies"))
+        again = await start(engine, asking("again", restart="always"))
+        foreign = await start(engine, asking("foreground"))
+    assert dies.process is not None
+    assert again.process is not None
+    for process in (dies.process, again.process):
+        del world.runtime.alive[process]
+    world.ports.held.clear()
+    async with running(world) as engine:
+        assert sandbox(engine, "lives").state == sandbox(engine, "foreground").state == "running"
+        assert sandbox(engine, "dies").state == "exited"
+        assert world.ports.held == {("tcp", "0.0.0.0", 8080)}
+        assert {lives.id, foreign.id} <= set(world.dns.open_in)
+        await until(lambda: sandbox(engine, "again").state == "running")
+        assert list(await engine.diagnose()) == []
+
+
+async def test_an_unplugged_endpoint_is_plugged_in_again(world: World, engine: Controller) -> None:
+    made = await start(engine, asking())
+    (endpoint,) = engine.endpoints_in(made.id)
+    world.sandboxes.leave(made.netns, [endpoint.host_link])
+    world.monitor.push(Drift("links", endpoint.host_link))
+    await until(lambda: endpoint.host_link in world.links.links)
+    assert list(await engine.diagnose()) == []
+
+
+async def test_a_foreground_client_is_watched(world: World, engine: Controller) -> None:
+    await engine.create_sandbox(asking())
+    client = Process(77, 5)
+    world.runtime.alive[client] = None
+    files = await engine.start_sandbox("c1", process=client)
+    assert files.netns == sandbox(engine).netns
+    assert sandbox(engine).process == client
+    world.runtime.end(client, 9)
+    await until(lambda: sandbox(engine).state == "exited")
+    assert sandbox(engine).exit_code == 9
+
+
+@pytest.mark.parametrize(
+    ("act", "kind", "text"),
+    [
+        (lambda e: e.start_sandbox("nope"), NotFound, "No such container: nope"),
+        (lambda e: e.connect("web", "nope"), NotFound, "No such container: nope"),
+        (lambda e: e.disconnect("web", "nope", force=True), NotFound, "endpoint nope not found"),
+        (lambda e: e.connect("nope", "c1"), NotFound, "network nope not found"),
+        (lambda e: e.start_sandbox("c1"), Conflict, "container c1 is already running"),
+        (lambda e: e.remove_sandbox("c1"), Conflict, 'cannot remove container "c1": container is running'),
+        (lambda e: e.create_sandbox(asking("c1")), Conflict, 'Conflict. The container name "/c1" is already in use'),
+    ],
+)
+async def test_refusals(
+    world: World, engine: Controller, act: Callable[[Controller], object], kind: type[TowlineError], text: str
+) -> None:
+    await start(engine, asking())
+    before = world.store.view().revision
+    with pytest.raises(kind) as caught:
+        await act(engine)  # type: ignore[misc]
+    assert str(caught.value).startswith(text)
+    assert world.store.view().revision == before
+
+
+async def test_twenty_starts_at_once(world: World, engine: Controller) -> None:
+    for i in range(20):
+        await engine.create_sandbox(asking(f"s{i}"))
+    await asyncio.gather(*(engine.start_sandbox(f"s{i}") for i in range(20)))
+    assert len(plugs(world)) == 20
+    await asyncio.gather(*(engine.remove_sandbox(f"s{i}", force=True) for i in range(20)))
+    assert plugs(world) == set()
+    assert engine.sandboxes() == []
+    assert list(await engine.diagnose()) == []
