@@ -6,13 +6,17 @@ _towline_offer() {
     done
 }
 
-_towline_networks() {
+_towline_names() {
     local -a names
     local name
-    mapfile -t names < <(towline network ls --format '{{.Name}}' 2>/dev/null)
+    mapfile -t names < <(towline "$@" --format '{{.Name}}' 2>/dev/null)
     for name in "${names[@]}"; do
         [[ $name == "$cur"* ]] && COMPREPLY+=("$(printf %q "$name")")
     done
+}
+
+_towline_programs() {
+    mapfile -t COMPREPLY < <(compgen -c -- "$cur")
 }
 
 _towline() {
@@ -21,12 +25,24 @@ _towline() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "$at/${COMP_WORDS[i]}" in
             */--host|*/-H|*/--tlscacert|*/--tlscert|*/--tlskey) ((i++)) ;;
+            /run) at=run ;;
+            /attach) at=attach ;;
+            /ls|/ps|/list) at=ls ;;
+            /inspect) at=inspect ;;
+            /logs) at=logs ;;
+            /start) at=start ;;
+            /stop) at=stop ;;
+            /rm|/remove) at=rm ;;
+            /exec) at=exec ;;
+            /top) at=top ;;
             /network) at=network ;;
             network/create) at=network/create ;;
             network/ls|network/list) at=network/ls ;;
             network/inspect) at=network/inspect ;;
             network/rm|network/remove) at=network/rm ;;
             network/prune) at=network/prune ;;
+            network/connect) at=network/connect ;;
+            network/disconnect) at=network/disconnect ;;
             /doctor) at=doctor ;;
             /events) at=events ;;
             /info) at=info ;;
@@ -36,8 +52,29 @@ _towline() {
         esac
     done
     case "$at:$prev" in
+        run:--network)
+            _towline_names network ls
+            return ;;
+        run:--link)
+            _towline_names ls --all
+            return ;;
+        run:--restart)
+            _towline_offer no on-failure always unless-stopped
+            return ;;
+        run:--env-file)
+            compopt -o default
+            return ;;
+        attach:--netns)
+            compopt -o default
+            return ;;
+        attach:--network)
+            _towline_names network ls
+            return ;;
+        attach:--link)
+            _towline_names ls --all
+            return ;;
         network/create:--config-from)
-            _towline_networks
+            _towline_names network ls
             return ;;
         network/create:--driver|network/create:-d)
             _towline_offer bridge host null
@@ -48,11 +85,61 @@ _towline() {
         network/create:--scope)
             _towline_offer local swarm global
             return ;;
+        network/connect:--link)
+            _towline_names ls --all
+            return ;;
         *:--tlscacert|*:--tlscert|*:--tlskey)
             compopt -o default
             return ;;
         *:--host|\
         *:-H|\
+        run:--name|\
+        run:--hostname|\
+        run:--network-alias|\
+        run:--ip|\
+        run:--ip6|\
+        run:--link-local-ip|\
+        run:--mac-address|\
+        run:--publish|\
+        run:-p|\
+        run:--expose|\
+        run:--label|\
+        run:-l|\
+        run:--env|\
+        run:-e|\
+        run:--workdir|\
+        run:-w|\
+        run:--dns|\
+        run:--dns-search|\
+        run:--dns-option|\
+        run:--add-host|\
+        run:--sysctl|\
+        attach:--pid|\
+        attach:--network-alias|\
+        attach:--ip|\
+        attach:--ip6|\
+        attach:--link-local-ip|\
+        attach:--mac-address|\
+        attach:--publish|\
+        attach:-p|\
+        attach:--expose|\
+        attach:--label|\
+        attach:-l|\
+        ls:--filter|\
+        ls:-f|\
+        ls:--format|\
+        inspect:--format|\
+        inspect:-f|\
+        logs:--tail|\
+        logs:-n|\
+        stop:--time|\
+        stop:-t|\
+        exec:--env|\
+        exec:-e|\
+        exec:--workdir|\
+        exec:-w|\
+        top:--interval|\
+        top:-i|\
         network/create:--aux-address|\
         network/create:--gateway|\
         network/create:--ip-range|\
@@ -67,6 +154,13 @@ _towline() {
         network/inspect:--format|\
         network/inspect:-f|\
         network/prune:--filter|\
+        network/connect:--alias|\
+        network/connect:--driver-opt|\
+        network/connect:--gw-priority|\
+        network/connect:--ip|\
+        network/connect:--ip6|\
+        network/connect:--link-local-ip|\
+        network/connect:--mac-address|\
         events:--filter|\
         events:-f|\
         events:--format|\
@@ -79,11 +173,45 @@ _towline() {
         :-*)
             _towline_offer --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         :*)
-            _towline_offer network doctor events info version completion help ;;
+            _towline_offer run attach ls inspect logs start stop rm exec top network doctor events info version completion help ;;
+        run:-*)
+            _towline_offer --name --hostname --network --network-alias --ip --ip6 --link --link-local-ip --mac-address --publish --publish-all --expose --label --detach --rm --restart --env --env-file --workdir --dns --dns-search --dns-option --add-host --sysctl --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        run:*)
+            _towline_programs ;;
+        attach:-*)
+            _towline_offer --pid --netns --network --network-alias --ip --ip6 --link --link-local-ip --mac-address --publish --publish-all --expose --label --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        ls:-*)
+            _towline_offer --all --filter --format --no-trunc --quiet --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        inspect:-*)
+            _towline_offer --format --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        inspect:*)
+            _towline_names ls --all ;;
+        logs:-*)
+            _towline_offer --follow --tail --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        logs:*)
+            _towline_names ls --all ;;
+        start:-*)
+            _towline_offer --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        start:*)
+            _towline_names ls --all ;;
+        stop:-*)
+            _towline_offer --time --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        stop:*)
+            _towline_names ls --all ;;
+        rm:-*)
+            _towline_offer --force --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        rm:*)
+            _towline_names ls --all ;;
+        exec:-*)
+            _towline_offer --env --workdir --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        exec:*)
+            _towline_names ls --all ;;
+        top:-*)
+            _towline_offer --once --interval --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         network:-*)
             _towline_offer --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         network:*)
-            _towline_offer create ls inspect rm prune ;;
+            _towline_offer create ls inspect rm prune connect disconnect ;;
         network/create:-*)
             _towline_offer --attachable --aux-address --config-from --config-only --driver --gateway --ingress --internal --ip-range --ipam-driver --ipam-opt --ipv4 --ipv6 --label --opt --scope --subnet --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         network/ls:-*)
@@ -91,13 +219,23 @@ _towline() {
         network/inspect:-*)
             _towline_offer --format --verbose --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         network/inspect:*)
-            _towline_networks ;;
+            _towline_names network ls ;;
         network/rm:-*)
             _towline_offer --force --wait --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         network/rm:*)
-            _towline_networks ;;
+            _towline_names network ls ;;
         network/prune:-*)
             _towline_offer --filter --force --wait --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        network/connect:-*)
+            _towline_offer --alias --driver-opt --gw-priority --ip --ip6 --link --link-local-ip --mac-address --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        network/connect:*)
+            _towline_names network ls
+            _towline_names ls --all ;;
+        network/disconnect:-*)
+            _towline_offer --force --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        network/disconnect:*)
+            _towline_names network ls
+            _towline_names ls --all ;;
         doctor:-*)
             _towline_offer --fix --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         events:-*)
@@ -113,7 +251,7 @@ _towline() {
         help:-*)
             _towline_offer --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         help:*)
-            _towline_offer network doctor events info version completion help ;;
+            _towline_offer run attach ls inspect logs start stop rm exec top network doctor events info version completion help ;;
     esac
 }
 complete -F _towline towline

@@ -53,6 +53,11 @@ class Client:
                 if line.strip():
                     yield as_object(_decode(line))
 
+    def raw(self, target: str) -> Iterator[bytes]:
+        """The answer's bytes as they come; ends when the daemon ends it."""
+        with Exchange(self.address, "GET", target, None, None) as response:
+            yield from response.pieces()
+
 
 def connect(args: Parsed) -> Client:
     """A client for the daemon that the flags and the environment name; nothing is sent yet."""

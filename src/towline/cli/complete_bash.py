@@ -1,8 +1,9 @@
-"""The completion script of bash. Names of networks are only compared and quoted: `compgen -W` would expand them."""
+"""The completion script of bash. Names of objects are only compared and quoted: `compgen -W` would expand them."""
 
 from __future__ import annotations
 
-from towline.cli.catalog import COMMANDS, GLOBAL_FLAGS, Command, children
+from towline.cli.catalog import COMMANDS, GLOBAL_FLAGS, children
+from towline.cli.command import KINDS, Command, offers
 from towline.cli.flags import Flag
 
 TYPE_CHECKING = False
@@ -18,13 +19,17 @@ _towline_offer() {
     done
 }
 
-_towline_networks() {
+_towline_names() {
     local -a names
     local name
-    mapfile -t names < <(towline network ls --format '{{.Name}}' 2>/dev/null)
+    mapfile -t names < <(towline "$@" --format '{{.Name}}' 2>/dev/null)
     for name in "${names[@]}"; do
         [[ $name == "$cur"* ]] && COMPREPLY+=("$(printf %q "$name")")
     done
+}
+
+_towline_programs() {
+    mapfile -t COMPREPLY < <(compgen -c -- "$cur")
 }
 
 _towline() {
@@ -33,7 +38,8 @@ _towline() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "$at/${COMP_WORDS[i]}" in
 """
-_NETWORKS = "_towline_networks"
+_BY_KIND = {kind: f"_towline_names {words}" for kind, (_, words) in KINDS.items()} | {"programs": "_towline_programs"}
+_BY_META = {meta: _BY_KIND[kind] for kind, (meta, _) in KINDS.items()} | {"FILE": "compopt -o default"}
 _TAIL = """\
     esac
 }
@@ -68,7 +74,7 @@ def _values() -> str:
     for command in COMMANDS:
         for flag in command.flags:
             patterns = [f"{_at(command)}:{name}" for name in _spellings(flag)]
-            offer = _NETWORKS if flag.meta == "NETWORK" else _offer(" ".join(flag.choices))
+            offer = _BY_META.get(flag.meta) or _offer(" ".join(flag.choices))
             if flag.kind != "switch" and offer:
                 text += f"        {'|'.join(patterns)})\n            {offer}\n            return ;;\n"
             elif flag.kind != "switch":
@@ -95,8 +101,8 @@ def _offer(words: str) -> str:
 def _operands(command: Command) -> str:
     if not command.handler:
         return _offer(_names(children(command.path)))
-    if command.completes == "networks":
-        return _NETWORKS
+    if known := offers(command, _BY_KIND):
+        return "\n            ".join(known)
     return _offer(_names(children("")) if command.completes == "commands" else command.completes)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from towline.cli.catalog import COMMANDS, GLOBAL_FLAGS, Command, children
+from towline.cli.catalog import COMMANDS, GLOBAL_FLAGS, children
+from towline.cli.command import KINDS, Command, offers
 from towline.cli.flags import Flag
 
 _HEAD = """\
 # fish completion for towline; made by `towline completion fish`.
-function __towline_networks
-    towline network ls --format '{{.Name}}' 2>/dev/null
+function __towline_names
+    towline $argv --format '{{.Name}}' 2>/dev/null
 end
 
 # True if the words before the cursor, without flags, are these.
@@ -26,6 +27,9 @@ end
 
 complete -c towline -f
 """
+_BY_KIND = {kind: f"(__towline_names {words})" for kind, (_, words) in KINDS.items()}
+_BY_KIND["programs"] = "(__fish_complete_command)"
+_BY_META = {meta: _BY_KIND[kind] for kind, (meta, _) in KINDS.items()}
 
 
 def render() -> str:
@@ -43,8 +47,8 @@ def render() -> str:
 
 
 def _operands(command: Command) -> str:
-    if command.completes == "networks":
-        return "(__towline_networks)"
+    if known := offers(command, _BY_KIND):
+        return " ".join(known)
     if command.completes == "commands":
         return " ".join(child.path for child in children(""))
     return command.completes
@@ -58,8 +62,8 @@ def _flag(flag: Flag, condition: str) -> str:
         line += " -r" if flag.meta == "FILE" else " -x"
     if flag.meta == "FILE":
         line += " -F"
-    elif flag.meta == "NETWORK":
-        line += " -a '(__towline_networks)'"
+    elif flag.meta in _BY_META:
+        line += f" -a {_quoted(_BY_META[flag.meta])}"
     elif flag.choices:
         line += f" -a {_quoted(' '.join(flag.choices))}"
     return f"{line} -d {_quoted(flag.text)}\n"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from towline.cli.catalog import COMMANDS, GLOBAL_FLAGS, Command, children
+from towline.cli.catalog import COMMANDS, GLOBAL_FLAGS, children
+from towline.cli.command import KINDS, Command, offers
 from towline.cli.flags import Flag
 
 TYPE_CHECKING = False
@@ -13,12 +14,19 @@ _HEAD = """\
 #compdef towline
 # zsh completion for towline; made by `towline completion zsh`.
 
-_towline_networks() {
+_towline_names() {
     local -a names
-    names=(${(f)"$(towline network ls --format '{{.Name}}' 2>/dev/null)"})
+    names=(${(f)"$(towline $@ --format '{{.Name}}' 2>/dev/null)"})
     compadd -a names
 }
 """
+_NAMES = """
+_towline_{kind}() {{
+    _towline_names {words}
+}}
+"""
+_BY_KIND = {kind: f"_towline_{kind}" for kind in KINDS} | {"programs": "_command_names -e"}
+_BY_META = {meta: f"_towline_{kind}" for kind, (meta, _) in KINDS.items()} | {"FILE": "_files"}
 _TAIL = """
 if [[ $funcstack[1] == _towline ]]; then
     _towline "$@"
@@ -29,7 +37,8 @@ fi
 
 
 def render() -> str:
-    text = _HEAD + _group("", "_towline", GLOBAL_FLAGS)
+    text = _HEAD + "".join(_NAMES.format(kind=kind, words=words) for kind, (_, words) in KINDS.items())
+    text += _group("", "_towline", GLOBAL_FLAGS)
     for command in COMMANDS:
         if command.handler:
             text += _leaf(command)
@@ -56,10 +65,17 @@ def _group(path: str, name: str, known: Sequence[Flag]) -> str:
 
 
 def _leaf(command: Command) -> str:
-    actions = {"networks": "_towline_networks", "commands": f"({' '.join(map(_last, children('')))})"}
-    action = actions.get(command.completes, f"({command.completes})" if command.completes else "")
-    operand = f"        '*:{command.operand.strip('[]').lower()}:{action}'\n" if command.operand else "        '*: :'\n"
-    return f"\n{_function(command)}() {{\n    _arguments \\\n{_specs((*command.flags, *GLOBAL_FLAGS))}{operand}}}\n"
+    body = _specs((*command.flags, *GLOBAL_FLAGS)) + " \\\n".join(f"        {_quoted(o)}" for o in _operands(command))
+    return f"\n{_function(command)}() {{\n    _arguments \\\n{body}\n}}\n"
+
+
+def _operands(command: Command) -> list[str]:
+    known = offers(command, _BY_KIND)
+    if len(known) > 1:
+        return [f"{place}:{word.lower()}:{known[place - 1]}" for place, word in enumerate(command.operand.split(), 1)]
+    words = " ".join(map(_last, children(""))) if command.completes == "commands" else command.completes
+    action = known[0] if known else f"({words})" if words else ""
+    return [f"*:{command.operand.strip('[]').lower()}:{action}" if command.operand else "*: :"]
 
 
 def _specs(known: Sequence[Flag]) -> str:
@@ -69,7 +85,7 @@ def _specs(known: Sequence[Flag]) -> str:
 def _spec(flag: Flag) -> list[str]:
     text = flag.text.replace("[", "\\[").replace("]", "\\]").replace(":", "\\:")
     repeat = "*" if flag.kind == "list" else ""
-    action = "_towline_networks" if flag.meta == "NETWORK" else "_files" if flag.meta == "FILE" else ""
+    action = _BY_META.get(flag.meta, "")
     if flag.choices:
         action = f"({' '.join(flag.choices)})"
     value = "" if flag.kind == "switch" else f":{flag.meta.lower().replace(':', '')}:{action}"

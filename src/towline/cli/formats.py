@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from towline.cli import jsontext
+from towline.cli import jsontext, output
 from towline.cli.flags import Parsed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from towline.cli.values import Object
 
 
 def shaper(args: Parsed) -> Callable[[object], str] | None:
@@ -35,3 +37,22 @@ def show(args: Parsed, value: object, human: Callable[[], str]) -> None:
     else:
         text = human()
     sys.stdout.write(text)
+
+
+def listing(source: str, rows: list[Object], blank: Object, headings: dict[str, str]) -> str:
+    """Rows by a list command's --format: "json", "table TEMPLATE" or a template.
+
+    blank: a row whose members' names head the columns, where `headings` has nothing better.
+    """
+    if source == "json":
+        return "".join(jsontext.dumps({k: v for k, v in row.items() if not callable(v)}) + "\n" for row in rows)
+    from towline.cli.template import compile_template, unescape
+
+    shape = compile_template(unescape(source.removeprefix("table ")))
+    if not source.startswith("table "):
+        return "".join(shape(row) + "\n" for row in rows)
+    heads: Object = {
+        name: str if callable(value) else headings.get(name, name.upper()) for name, value in blank.items()
+    }
+    lines = [shape(heads), *(shape(row) for row in rows)]
+    return output.table([[output.cell(text) for text in line.split("\t")] for line in lines])

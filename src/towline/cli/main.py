@@ -1,7 +1,8 @@
 """Entry of `towline`: finds the command, runs it, and turns whatever ends it into an exit status.
 
 0: done, or store and kernel are equal. 1: the daemon said no, or differences were found. 2: the command line is wrong.
-125: the daemon cannot be reached. 130: interrupted. 141: the reader of the output went away.
+125: the daemon cannot be reached. 130: interrupted. 141: the reader of the output went away. `run` and `exec` pass on
+their command's status: 125 is then any error of ours, 126 a command that cannot be executed, 127 one that is not there.
 """
 
 from __future__ import annotations
@@ -10,13 +11,23 @@ import os
 import sys
 
 from towline.cli import catalog, flags
-from towline.cli.errors import BROKEN_PIPE, FAILED, INTERRUPTED, CliError
+from towline.cli.errors import (
+    BROKEN_PIPE,
+    FAILED,
+    INTERRUPTED,
+    NOT_EXECUTABLE,
+    NOT_FOUND,
+    NOT_STARTED,
+    CliError,
+)
 from towline.cli.flags import Parsed
 from towline.cli.output import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from towline.cli.command import Command
 
     Handler = Callable[[Parsed], int]
 
@@ -50,9 +61,23 @@ def _run(argv: list[str]) -> int:
     if parsed.on("version"):
         return _call("version:version", parsed)
     command, rest = _find(argv[start:])
+    if command is None or not command.program:
+        return _obey(command, rest, parsed)
+    try:
+        return _obey(command, rest, parsed)
+    except CliError as error:
+        error.status = error.status if error.status in (NOT_EXECUTABLE, NOT_FOUND) else NOT_STARTED
+        raise
+
+
+def _obey(command: Command | None, words: list[str], parsed: Parsed) -> int:
     path = command.path if command else ""
     known = (*(command.flags if command else ()), *catalog.GLOBAL_FLAGS)
-    flags.parse(rest, known, path, parsed)
+    if command is not None and command.program:
+        end = flags.parse(words, known, path, parsed, lead=True)
+        parsed.operands = words[end:]
+    else:
+        flags.parse(words, known, path, parsed)
     if command is None or not command.handler or parsed.on("help"):
         return _show_help(path)
     _check_operands(command, parsed)
@@ -62,9 +87,9 @@ def _run(argv: list[str]) -> int:
 _VERSION_FLAG = flags.Flag("version", "Show the versions of client and daemon", short="v")
 
 
-def _find(words: list[str]) -> tuple[catalog.Command | None, list[str]]:
+def _find(words: list[str]) -> tuple[Command | None, list[str]]:
     """The command that the leading words name, and what follows; None for no words."""
-    command: catalog.Command | None = None
+    command: Command | None = None
     for index, word in enumerate(words):
         if command is not None and (command.handler or word.startswith("-")):
             return command, words[index:]
@@ -78,13 +103,13 @@ def _find(words: list[str]) -> tuple[catalog.Command | None, list[str]]:
     return command, []
 
 
-def _check_operands(command: catalog.Command, parsed: Parsed) -> None:
+def _check_operands(command: Command, parsed: Parsed) -> None:
     count = len(parsed.operands)
     if count < command.least:
         raise flags.usage(f"`{command.path}` needs {command.operand}", command.path)
     if command.most is not None and count > command.most:
         extra = " ".join(parsed.operands[command.most :])
-        takes = f"takes one {command.operand}" if command.most else "takes no names"
+        takes = f"takes {'one ' * (command.most == 1)}{command.operand}" if command.most else "takes no names"
         raise flags.usage(f"`{command.path}` {takes}; too many: {extra}", command.path)
     if parsed.on("json") and parsed.text("format"):
         raise flags.usage("--json and --format exclude each other", command.path)

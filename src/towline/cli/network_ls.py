@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from towline.cli import jsontext, output, query
+from towline.cli import output, query
 from towline.cli.client import connect
 from towline.cli.flags import Parsed
+from towline.cli.formats import listing
 from towline.cli.values import Object, as_object, as_text
 
 _HEADINGS = {"ID": "NETWORK ID", "CreatedAt": "CREATED AT"}
@@ -22,7 +23,8 @@ def ls(args: Parsed) -> int:
     elif args.on("quiet"):
         sys.stdout.write("".join(_id(network, args) + "\n" for network in networks))
     elif source and source != "table":
-        sys.stdout.write(_formatted(source, [_row(network, args) for network in networks]))
+        rows = [_row(network, args) for network in networks]
+        sys.stdout.write(listing(source, rows, _row({}, args), _HEADINGS))
     else:
         sys.stdout.write(_table(networks, args))
     return 0
@@ -77,17 +79,3 @@ def _created(stamp: str) -> str:
     """RFC 3339 as Go prints a time."""
     date, separator, clock = stamp.partition("T")
     return f"{date} {clock[:-1]} +0000 UTC" if separator and clock.endswith("Z") else stamp
-
-
-def _formatted(source: str, rows: list[Object]) -> str:
-    if source == "json":
-        return "".join(jsontext.dumps({k: v for k, v in row.items() if k != "Label"}) + "\n" for row in rows)
-    from towline.cli.template import compile_template, unescape
-
-    shape = compile_template(unescape(source.removeprefix("table ")))
-    if not source.startswith("table "):
-        return "".join(shape(row) + "\n" for row in rows)
-    heads: Object = {name: _HEADINGS.get(name, name.upper()) for name in (*_row({}, Parsed()),)}
-    heads["Label"] = str
-    lines = [shape(heads), *(shape(row) for row in rows)]
-    return output.table([[output.cell(text) for text in line.split("\t")] for line in lines])

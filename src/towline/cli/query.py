@@ -26,6 +26,13 @@ def network_path(term: str) -> str:
     return f"/networks/{quote(term)}"
 
 
+def sandbox_path(term: str, verb: str = "") -> str:
+    """/towline/v1/sandboxes/{term}[/verb]. UsageError for an empty term, which would mean the list."""
+    if not term:
+        raise UsageError("the sandbox name is empty")
+    return f"/towline/v1/sandboxes/{quote(term)}{verb and '/'}{verb}"
+
+
 def filters(items: list[str]) -> str:
     """`key=value` items as Docker's filter JSON {"key":{"value":true}}; "" for none."""
     if not items:

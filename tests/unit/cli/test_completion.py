@@ -29,10 +29,11 @@ def test_every_command_and_flag_is_offered(shell: str) -> None:
 
 
 def complete(tmp_path: Path, *words: str, networks: str = "web\nweb-2\nback end\n") -> list[str]:
-    """What bash offers for the last of `words`, with a `towline` that lists these networks."""
-    (tmp_path / "names").write_text(networks)
+    """What bash offers for the last of `words`, with a `towline` that lists these networks and two sandboxes."""
+    (tmp_path / "network").write_text(networks)
+    (tmp_path / "ls").write_text("shop\nw1\n")
     lines = [
-        f"towline() {{ cat {tmp_path}/names; }}",
+        f"towline() {{ cat {tmp_path}/$1; }}",
         script("bash"),
         f"COMP_WORDS=({' '.join(f'{word!r}' for word in words)})",
         f"COMP_CWORD={len(words) - 1}",
@@ -49,7 +50,7 @@ def complete(tmp_path: Path, *words: str, networks: str = "web\nweb-2\nback end\
     ("words", "want"),
     [
         (["towline", "net"], ["network"]),
-        (["towline", "network", ""], ["create", "ls", "inspect", "rm", "prune"]),
+        (["towline", "network", ""], ["create", "ls", "inspect", "rm", "prune", "connect", "disconnect"]),
         (["towline", "-H", "network", "network", "p"], ["prune"]),
         (["towline", "network", "rm", "w"], ["web", "web-2"]),
         (["towline", "network", "remove", "b"], ["back\\ end"]),
@@ -58,11 +59,22 @@ def complete(tmp_path: Path, *words: str, networks: str = "web\nweb-2\nback end\
         (["towline", "network", "create", "-d", ""], ["bridge", "host", "null"]),
         (["towline", "network", "create", "--label", "w"], [""]),
         (["towline", "doctor", "--f"], ["--fix"]),
+        (["towline", "rm", ""], ["shop", "w1"]),
+        (["towline", "remove", "s"], ["shop"]),
+        (["towline", "exec", "s"], ["shop"]),
+        (["towline", "network", "connect", "w"], ["web", "web-2", "w1"]),
+        (["towline", "network", "connect", "--link", "w"], ["w1"]),
+        (["towline", "run", "--network", "b"], ["back\\ end"]),
+        (["towline", "run", "--restart", "u"], ["unless-stopped"]),
         (["towline", "completion", ""], ["bash", "zsh", "fish"]),
     ],
 )
 def test_bash_offers(tmp_path: Path, words: list[str], want: list[str]) -> None:
     assert complete(tmp_path, *words) == want
+
+
+def test_bash_offers_programs_to_run(tmp_path: Path) -> None:
+    assert set(complete(tmp_path, "towline", "run", "--rm", "basenam")) == {"basename"}
 
 
 def test_a_networks_name_is_never_run(tmp_path: Path) -> None:
