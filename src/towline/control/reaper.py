@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from towline.kernel.contract import Links
 from towline.model.errors import KernelError
@@ -110,8 +111,14 @@ class Reaper:
                 break
             if waiting >= CROWD or time.monotonic() - oldest > PATIENCE:
                 return HURRIED_GROUP
-            await asyncio.sleep(QUIET - quiet)
+            await self._pause(QUIET - quiet)
         return GROUP
+
+    async def _pause(self, seconds: float) -> None:
+        """Ended early by `gone` and `close`."""
+        self._wake.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), seconds)
 
     def _take(self, most: int) -> list[str]:
         with self._changed:
