@@ -40,6 +40,12 @@ class Bench:
     async def output(self, sandbox: Sandbox, tail: int | None = None) -> list[bytes]:
         return [entry.text async for entry in self.processes.logs(sandbox, tail=tail)]
 
+    async def until(self, sandbox: Sandbox, text: bytes) -> None:
+        async with asyncio.timeout(PATIENCE):
+            async for entry in self.processes.logs(sandbox, follow=True):
+                if entry.text == text:
+                    return
+
 
 @pytest.fixture
 def bench(ns: Namespace, tmp_path: Path) -> Iterator[Bench]:
@@ -55,12 +61,11 @@ async def test_from_start_to_removal(bench: Bench) -> None:
     running = bench.processes.follow(sandbox)
     assert running is not None
     assert bench.processes.follow(sandbox) is running
-    texts: list[bytes] = []
-    async with asyncio.timeout(PATIENCE):
-        async for entry in bench.processes.logs(sandbox, follow=True):
-            texts.append(entry.text)
-            if entry.text == b"two\n":
-                stopping = asyncio.ensure_future(bench.processes.stop(sandbox, PATIENCE))
+    await bench.until(sandbox, b"two\n")
+    following = bench.processes.logs(sandbox, follow=True)
+    texts = [(await anext(following)).text]
+    stopping = asyncio.ensure_future(bench.processes.stop(sandbox, PATIENCE))
+    texts += [entry.text async for entry in following]
     assert texts == [b"one\n", b"two\n"]
     await stopping
     outcome = bench.processes.outcome(sandbox)
@@ -81,6 +86,7 @@ async def test_a_second_start_is_another_process_with_the_same_log(bench: Bench)
     second = await bench.start("echo two; exec sleep 1000")
     assert bench.processes.outcome(first).recorded is False
     assert (running := bench.processes.follow(second)) is not None
+    await bench.until(second, b"two\n")
     assert bench.processes.signal(second, signal.SIGKILL)
     assert (await asyncio.wait_for(running.ended(), PATIENCE)).code == 137
     assert not bench.processes.signal(second, signal.SIGKILL)
