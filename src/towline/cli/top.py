@@ -44,7 +44,9 @@ def page(found: Object) -> list[str]:
     upper: list[tuple[str, ...]] = [("NETWORK", "DRIVER", "ENDPOINTS", "RECEIVED/S", "SENT/S")]
     for row in networks:
         upper.append((*_words(row, "Name", "Driver", "Endpoints"), *_sizes(row, "ReceiveRate", "SendRate")))
-    lower: list[tuple[str, ...]] = [("SANDBOX", "NETWORK", "INTERFACE", "ADDRESS", "RECEIVED/S", "SENT/S", "RECEIVED", "SENT")]
+    lower: list[tuple[str, ...]] = [
+        ("SANDBOX", "NETWORK", "INTERFACE", "ADDRESS", "RECEIVED/S", "SENT/S", "RECEIVED", "SENT")
+    ]
     for row in endpoints:
         sizes = _sizes(row, "ReceiveRate", "SendRate", "Received", "Sent")
         lower.append((*_words(row, "Sandbox", "Network", "Interface", "Address"), *sizes))

@@ -73,7 +73,7 @@ PUBLISHED = [
 
 
 def test_ls_shows_what_runs(serve: Serve, capsys: Capture) -> None:
-    ended = sandbox("old", state="exited", exit_code=3, finished=ago(90000))
+    ended = sandbox("old", state="exited", exit_code=3, finished=ago(91000))
     daemon = serve(answer([sandbox("shop"), ended]))
     assert run(daemon, "ls") == 0
     assert capsys.readouterr().out == (
@@ -85,7 +85,7 @@ def test_ls_shows_what_runs(serve: Serve, capsys: Capture) -> None:
 
 @pytest.mark.parametrize("args", [["-a"], ["-f", "status=exited"]])
 def test_ls_all_shows_how_the_others_ended(serve: Serve, capsys: Capture, args: list[str]) -> None:
-    ended = sandbox("old", state="exited", exit_code=3, finished=ago(90000), endpoints=[])
+    ended = sandbox("old", state="exited", exit_code=3, finished=ago(91000), endpoints=[])
     new = sandbox("new", state="created", started="", endpoints=[])
     outside = sandbox("vm", origin="attach", command=[], endpoints=[endpoint("a"), endpoint("b", ipv4="", ipv6="")])
     assert run(serve(answer([ended, new, outside])), "ps", *args, "--format", "{{.Status}}|{{.Networks}}") == 0
