@@ -1,10 +1,11 @@
 """Where Towline answers otherwise than the recorded Docker, on purpose: (scenario, step) -> what, and why.
 
-docs/docker-differences.md tells the user the same; tests/unit/test_api_differences.py holds them together.
+docs/docker-differences.md tells the user the same; tests/unit/api/test_differences.py holds them together.
 """
 
 from __future__ import annotations
 
+from tests.support.differences_endpoints import ENDPOINT_DIFFERENCES
 from tests.support.replay import Difference
 
 DIFFERENCES: dict[tuple[str, int], Difference] = {
@@ -29,6 +30,7 @@ DIFFERENCES: dict[tuple[str, int], Difference] = {
         {"message": "failed to allocate secondary ip address (b:10.5.0.9): Address already in use"},
         "Docker names one of the two at random, Towline the second",
     ),
+    **ENDPOINT_DIFFERENCES,
 }
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from msgspec.structs import replace
 
+from tests.support.fake_sandboxes import FakeEntry, FakeSandboxes
 from towline.control.events import EventBus
 from towline.control.predefined import default_bridge, single
 from towline.drivers.registry import builtin_drivers
@@ -19,15 +20,18 @@ from towline.ipam import networks as ipam_networks
 from towline.ipam.prefixes import PrefixSet
 from towline.ipam.registry import builtin_drivers as builtin_ipams
 from towline.model.config import GLOBAL_POOLS, Config
-from towline.model.endpoint import Endpoint
+from towline.model.endpoint import ANYTHING, Endpoint, EndpointConfig
 from towline.model.errors import Conflict, NotFound
 from towline.model.events import Event
 from towline.model.info import Counters, Finding
 from towline.model.network import Lease, Network, SubnetStatus
-from towline.model.requests import Created, CreateNetwork
+from towline.model.requests import Created, CreateNetwork, CreateSandbox, StartedSandbox
+from towline.model.sandbox import Process, Sandbox
 from towline.plan.network import plan_network
+from towline.policy.endpoint import live_endpoints
 from towline.policy.network import Admission, check_removal
 from towline.policy.resolve import for_delete
+from towline.policy.sandbox import find_sandbox
 from towline.store.contract import Delete, Put
 from towline.store.memory import MemoryStore
 
@@ -35,7 +39,8 @@ TEST_CONFIG = Config(default_address_pools=GLOBAL_POOLS)
 
 
 class FakeEngine:
-    """fault: raised by the next write. gate: writes wait until it is set. waited: the `wait` of every write."""
+    """boxes: its sandboxes. fault: raised by the next write. gate: writes wait until it is set. waited: the `wait` of
+    every write to networks."""
 
     def __init__(self, config: Config = TEST_CONFIG) -> None:
         self.config = config
@@ -52,6 +57,7 @@ class FakeEngine:
         self._drivers = builtin_drivers()
         self._ipams = builtin_ipams(config.default_address_pools, self.daemon_id)
         self._admission = Admission(self._drivers, config.default_network_opts)
+        self.boxes = FakeSandboxes(self._store, self._drivers, self._ipams, self._announce_endpoint)
         for request in (default_bridge(config, "docker0"), single("host", "host"), single("none", "null")):
             self._make(request, self._drivers.get(request.driver).name)
 
@@ -102,11 +108,51 @@ class FakeEngine:
         self.events.publish(Event("network", "prune", "", {"reclaimed": "0"}, "local", time.time_ns()))
         return [network.name for network in gone]
 
-    async def connect(self, network_term: str, container: str) -> None:
-        raise NotFound(f"No such container: {container}")
+    async def connect(self, network_term: str, container: str, config: EndpointConfig = ANYTHING) -> None:
+        await self._write()
+        self.boxes.connect(network_term, container, config)
 
     async def disconnect(self, network_term: str, container: str, *, force: bool) -> None:
-        raise NotFound(f"endpoint {container} not found" if force else f"No such container: {container}")
+        await self._write()
+        try:
+            self.boxes.disconnect(network_term, container)
+        except NotFound as error:
+            if force and str(error) == f"No such container: {container}":
+                raise NotFound(f"endpoint {container} not found") from None
+            raise
+
+    def sandboxes(self) -> list[Sandbox]:
+        return self.boxes.all()
+
+    def sandbox(self, term: str) -> Sandbox | None:
+        try:
+            return find_sandbox(self._view, term)
+        except NotFound:
+            return None
+
+    def endpoints_in(self, sandbox_id: str) -> tuple[Endpoint, ...]:
+        return self._view.endpoints_in(sandbox_id)
+
+    async def create_sandbox(self, request: CreateSandbox) -> Created:
+        await self._write()
+        return self.boxes.create(request)
+
+    async def start_sandbox(self, term: str, *, process: Process | None = None) -> StartedSandbox:
+        await self._write()
+        return self.boxes.start(term, process)
+
+    async def stop_sandbox(self, term: str, *, grace: float = 10.0) -> bool:
+        await self._write()
+        return self.boxes.stop(term)
+
+    async def remove_sandbox(self, term: str, *, force: bool = False) -> None:
+        await self._write()
+        self.boxes.remove(term, force=force)
+
+    def logs(
+        self, sandbox_id: str, *, tail: int | None = None, since: str = "", follow: bool = False
+    ) -> AsyncIterator[FakeEntry]:
+        return self.boxes.logs(sandbox_id, tail, since)
 
     async def diagnose(self) -> Sequence[Finding]:
         return list(self.findings)
@@ -116,18 +162,19 @@ class FakeEngine:
         return found
 
     def attach(self, endpoint: Endpoint) -> None:
-        """Put an endpoint into the store, as a later capability will."""
+        """Put an endpoint into the store that no sandbox of ours has."""
         self._store.update([Put(endpoint)])
 
-    async def _write(self, wait: bool) -> None:
-        self.waited.append(wait)
+    async def _write(self, wait: bool | None = None) -> None:
+        if wait is not None:
+            self.waited.append(wait)
         await self.gate.wait()
         fault, self.fault = self.fault, None
         if fault is not None:
             raise fault
 
     def _used(self, network: Network) -> bool:
-        return bool(self._view.endpoints_of(network.id))
+        return bool(live_endpoints(self._view, network.id))
 
     def _make(self, request: CreateNetwork, driver: str | None) -> Network:
         if self._view.network_named(request.name) is not None:
@@ -147,12 +194,17 @@ class FakeEngine:
         return network
 
     def _remove(self, network: Network) -> None:
-        self._store.update([Delete(Network, network.id)])
+        idle = self._view.endpoints_of(network.id)
+        self._store.update([Delete(Network, network.id), *(Delete(Endpoint, endpoint.id) for endpoint in idle)])
         if network.pools:
-            ipam_networks.release_network(self._ipams.get(network.ipam_driver), network, ())
+            ipam_networks.release_network(self._ipams.get(network.ipam_driver), network, idle)
         self.counters.removed += 1
         if not network.config_only:
             self._announce("destroy", network)
+
+    def _announce_endpoint(self, action: str, sandbox: Sandbox, network: Network) -> None:
+        attributes = {"container": sandbox.id, "name": network.name, "type": network.driver}
+        self.events.publish(Event("network", action, network.id, attributes, network.scope, time.time_ns()))
 
     def _announce(self, action: str, network: Network) -> None:
         attributes = {"name": network.name, "type": network.driver}

@@ -30,7 +30,7 @@ async def list_networks(call: Call) -> web.Response:
     networks = _select(call, NetworkFilter(filters), everything) if filters else everything
     items = [fragments.of(network) for network in networks]
     if call.version < wire_out.LIST_WITHOUT_CONTAINERS:
-        endpoints = (_live(call, network) for network in networks)
+        endpoints = (_live(call, network.id) for network in networks)
         items = [wire_out.old_list_item(*pair) for pair in zip(items, endpoints, strict=True)]
     fragments.forget_all_but(everything, len(everything))
     return json_answer(b"[%b]\n" % b",".join(items))
@@ -38,7 +38,7 @@ async def list_networks(call: Call) -> web.Response:
 
 def _select(call: Call, wanted: NetworkFilter, networks: list[Network]) -> list[Network]:
     def in_use(network_id: str) -> bool:
-        return bool(call.engine.endpoints_of(network_id))
+        return bool(_live(call, network_id))
 
     return [network for network in networks if wanted.matches(network, in_use)]
 
@@ -51,7 +51,7 @@ async def inspect_network(call: Call) -> web.Response:
     return json_answer(
         wire_out.inspect(
             call.fragments.of(network),
-            _live(call, network),
+            _live(call, network.id),
             call.engine.subnet_status(network.id) if with_status else None,
         )
     )
@@ -89,9 +89,9 @@ async def disconnect(call: Call) -> web.Response:
     return empty_answer()
 
 
-def _live(call: Call, network: Network) -> list[Endpoint]:
+def _live(call: Call, network_id: str) -> list[Endpoint]:
     """Endpoints of sandboxes that run; the others have an identity, and are not there."""
-    endpoints = call.engine.endpoints_of(network.id)
+    endpoints = call.engine.endpoints_of(network_id)
     return [endpoint for endpoint in endpoints if not endpoint.sandbox or _runs(call, endpoint.sandbox)]
 
 
