@@ -35,7 +35,7 @@ def ask_udp(
     ns: Namespace, name: str, kind: str = "A", *, timeout: float = 8.0, edns: int | None = None
 ) -> dns.message.Message:
     """What 127.0.0.11 says inside the namespace; raises dns.exception.Timeout."""
-    query = dns.message.make_query(name, kind, use_edns=None if edns is None else 0, payload=edns or 1232)
+    query = dns.message.make_query(name, kind, use_edns=edns is not None, payload=edns)
     return ns.call(dns.query.udp, query, RESOLVER, timeout=timeout)
 
 
@@ -112,7 +112,7 @@ class StubServer:
         self.asked: list[tuple[str, int, bool]] = []
         self.peers: list[tuple[str, int]] = []
         self.idents: list[int] = []
-        self.copies = 1
+        self._held: list[socket.socket] = []
         self._udp, self._tcp = ns.call(self._bind, address, port)
         self._threads = [threading.Thread(target=serve, daemon=True) for serve in (self._serve_udp, self._serve_tcp)]
 
@@ -122,7 +122,7 @@ class StubServer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        for sock in (self._udp, self._tcp):
+        for sock in (self._udp, self._tcp, *self._held):
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
             sock.close()
@@ -135,8 +135,9 @@ class StubServer:
         udp, tcp = socket.socket(family, socket.SOCK_DGRAM), socket.socket(family, socket.SOCK_STREAM)
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        where = socket.getaddrinfo(address, port, family, socket.SOCK_STREAM)[0][4]
         for sock in (udp, tcp):
-            sock.bind((address, port))
+            sock.bind(where)
         tcp.listen(64)
         return udp, tcp
 
@@ -149,8 +150,8 @@ class StubServer:
             if not data:
                 return
             answer = self._answer(data, False, peer)
-            for _ in range(self.copies if answer is not None else 0):
-                self._udp.sendto(answer or b"", peer)
+            if answer is not None:
+                self._udp.sendto(answer, peer)
 
     def _serve_tcp(self) -> None:
         while True:
@@ -158,20 +159,30 @@ class StubServer:
                 conn, peer = self._tcp.accept()
             except OSError:
                 return
+            length = int.from_bytes(conn.recv(2, socket.MSG_WAITALL), "big")
+            answer = self._answer(conn.recv(length, socket.MSG_WAITALL), True, peer)
+            if answer is None:
+                self._held.append(conn)
+                continue
             with conn:
-                length = int.from_bytes(conn.recv(2, socket.MSG_WAITALL), "big")
-                answer = self._answer(conn.recv(length, socket.MSG_WAITALL), True, peer)
-                if answer is not None:
-                    conn.sendall(frame(answer))
+                conn.sendall(frame(answer))
 
     def _answer(self, data: bytes, tcp: bool, peer: tuple[str, int]) -> bytes | None:
         query = dns.message.from_wire(data)
         question = query.question[0]
-        self.asked.append((str(question.name), int(question.rdtype), tcp))
         self.idents.append(query.id)
         if not tcp:
             self.peers.append(peer[:2])
+        self.asked.append((str(question.name), int(question.rdtype), tcp))
         return self.behave(query, tcp)
+
+    def expect(self, count: int) -> None:
+        """AssertionError until so many have asked."""
+        assert len(self.asked) == count
+
+    def send_udp(self, data: bytes, peer: tuple[str, int]) -> None:
+        """From the server's own address and port."""
+        self._udp.sendto(data, peer)
 
 
 def shuffled_names(count: int) -> list[str]:

@@ -7,9 +7,11 @@ must come from the server's address and port, to ours, with our id and our quest
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from towline.dns import wire
 from towline.dns.message import Reply, is_failure, parse_reply
@@ -99,10 +101,30 @@ async def ask_tcp(opener: Opener, query: Query, data: bytes) -> Reply | None:
 
 async def _stream(sock: socket.socket, address: tuple[str | int, ...], message: bytes) -> bytes:
     loop = asyncio.get_running_loop()
-    await loop.sock_connect(sock, address)
+    await _connect(sock, address)
     await loop.sock_sendall(sock, len(message).to_bytes(2, "big") + message)
     length = int.from_bytes(await _exactly(sock, 2), "big")
     return await _exactly(sock, length)
+
+
+async def _connect(sock: socket.socket, address: tuple[str | int, ...]) -> None:
+    """`loop.sock_connect` would resolve the address again; uvloop loses its scope."""
+    with suppress(BlockingIOError):
+        sock.connect(address)
+    loop = asyncio.get_running_loop()
+    writable: asyncio.Future[None] = loop.create_future()
+    loop.add_writer(sock, _settle, writable)
+    try:
+        await writable
+    finally:
+        loop.remove_writer(sock)
+    if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        raise OSError(code, os.strerror(code))
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 async def _exactly(sock: socket.socket, length: int) -> bytes:
