@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections import Counter
+from collections.abc import Sequence
+from unittest.mock import Mock
 
 import pytest
 
 from tests.support.engine import World, running
+from towline.control.work import Work
+from towline.control.writer import Writer
 from towline.drivers.bridge import NAME
+from towline.kernel.contract import Drift, HostRoute
+from towline.model.desired import Bridge
 from towline.model.errors import Conflict, Failure, Forbidden, KernelError, NotFound, StoreError, TowlineError
+from towline.model.info import Counters
 from towline.model.requests import CreateNetwork, PoolRequest
 
 PREDEFINED = {"bridge", "host", "none"}
@@ -247,8 +254,6 @@ async def test_nothing_to_connect_yet(container: str, force: bool, text: str) ->
 
 
 async def test_automatic_pools_avoid_the_hosts_prefixes() -> None:
-    from towline.kernel.contract import Drift, HostRoute
-
     world = World()
     world.links.extra_routes.append(HostRoute("10.0.1.0/24", 2))
     async with running(world) as engine:
@@ -268,3 +273,104 @@ async def test_errors_of_resolution() -> None:
             await engine.remove_network("nope")
         with pytest.raises(Forbidden, match="^bridge is a pre-defined network and cannot be removed$"):
             await engine.remove_network("bridge")
+
+
+async def test_a_send_that_fails_as_a_whole_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The verb raises instead of answering per link, with and without having made them."""
+    world = World()
+    async with running(world) as engine:
+        real = world.links.create_bridges
+        for does_it_first in (False, True):
+
+            def lost(bridges: Sequence[Bridge], first: bool = does_it_first) -> list[KernelError | None]:
+                if first:
+                    real(bridges)
+                raise KernelError(errno.ENOBUFS, "create bridges")
+
+            monkeypatch.setattr(world.links, "create_bridges", lost)
+            wanted = (engine.create_network(with_subnet(f"n{i}", f"10.9.{i}.0/24")) for i in range(3))
+            outcomes = await asyncio.gather(*wanted, return_exceptions=True)
+            assert {type(outcome) for outcome in outcomes} == {KernelError}
+            monkeypatch.setattr(world.links, "create_bridges", real)
+            await asyncio.wait_for(gone(world), 5)
+            assert set(world.stored()) == PREDEFINED
+        await engine.create_network(with_subnet("n0", "10.9.0.0/24"))
+        assert list(await engine.diagnose()) == []
+
+
+async def test_an_error_of_our_own_in_a_batch_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    async with running(world) as engine:
+
+        def broken(changes: object) -> None:
+            raise ZeroDivisionError("a bug")
+
+        real = world.nft.commit
+        monkeypatch.setattr(world.nft, "commit", broken)
+        with pytest.raises(Failure, match="internal error: ZeroDivisionError: a bug"):
+            await engine.create_network(with_subnet("web"))
+        monkeypatch.setattr(world.nft, "commit", real)
+        await asyncio.wait_for(gone(world), 5)
+        assert set(world.stored()) == PREDEFINED
+        await engine.create_network(with_subnet("web"))
+        assert list(await engine.diagnose()) == []
+
+
+async def test_the_writer_outlives_an_error_at_the_end_of_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    async with running(world) as engine:
+        real = world.store.note
+        monkeypatch.setattr(world.store, "note", broken_note)
+        with pytest.raises(ZeroDivisionError):
+            await engine.create_network(CreateNetwork("web"))
+        monkeypatch.setattr(world.store, "note", real)
+        await engine.create_network(CreateNetwork("after"))
+
+
+def broken_note(changes: object) -> None:
+    raise ZeroDivisionError("a bug")
+
+
+async def test_a_writer_that_dies_ends_the_process() -> None:
+    dead: list[BaseException] = []
+    broken = Mock(apply=Mock(side_effect=ZeroDivisionError("a bug")))
+    writer = Writer(World().store.view(), broken, Counters(), died=dead.append)
+    writer.start()
+    waiting = asyncio.ensure_future(writer.submit(lambda view: Work(changes=[])))
+    while not dead:
+        await asyncio.sleep(0)
+    assert isinstance(dead[0], ZeroDivisionError)
+    waiting.cancel()
+
+
+async def test_an_unreadable_host_stays_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    async with running(world) as engine:
+        world.monitor.push(Drift("routes"))
+        while world.monitor._waiting:
+            await asyncio.sleep(0)
+
+        def unreadable() -> list[HostRoute]:
+            raise KernelError(errno.ENOBUFS, "list routes")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(world.links, "routes", unreadable)
+            await engine.create_network(with_subnet("explicit"))
+            with pytest.raises(KernelError):
+                await engine.create_network(CreateNetwork("automatic"))
+        world.links.extra_routes.append(HostRoute("10.0.1.0/24", 2))
+        created = await engine.create_network(CreateNetwork("automatic"))
+        assert engine.network(created.id).pools[0].subnet == "10.0.2.0/24"  # type: ignore[union-attr]
+
+
+async def test_links_do_not_wait_for_ever_for_a_quiet_writer() -> None:
+    """One create after the other, for longer than patience lasts."""
+    world = World()
+    async with running(world) as engine:
+        await engine.create_network(CreateNetwork("old"))
+        link = engine.network_named("old").link  # type: ignore[union-attr]
+        await engine.remove_network("old")
+        async with asyncio.timeout(10):
+            while link in world.links.links:
+                await engine.create_network(CreateNetwork("busy", config_only=True))
+                await engine.remove_network("busy")

@@ -106,8 +106,8 @@ async def test_after_a_lost_store_nothing_is_swept_until_asked() -> None:
         assert link in fresh.bridges()
         assert any(link in finding.object for finding in await engine.diagnose())
         fresh.nft.flush()
-        fresh.monitor.push(Drift("rules"))
-        await until(lambda: bool(fresh.nft.tables))
+        fresh.monitor.push(Drift("rules"), Drift("overrun"))
+        await until(lambda: bool(fresh.nft.tables) and engine.counters.reconciles > 0)
         assert link in fresh.links.links
         await engine.repair()
         assert link not in fresh.links.links

@@ -25,6 +25,8 @@ from towline.store.contract import Change, Store
 
 log = logging.getLogger(__name__)
 
+_UNKNOWN_OUTCOME = frozenset({errno.ENOBUFS, errno.EINTR, errno.EAGAIN, errno.EIO})  # the answer may have been lost
+
 
 def elements_of(realisations: Sequence[Realisation]) -> tuple[Element, ...]:
     return tuple(
@@ -59,7 +61,7 @@ class Applier:
         self._need_repair = need_repair
 
     def apply(self, works: Sequence[Work]) -> list[Outcome]:
-        """One outcome per work, in order. Never raises a TowlineError."""
+        """One outcome per work, in order; what a failed work did has been undone. Never raises."""
         try:
             self._store.update([change for work in works for change in work.changes])
         except StoreError as error:
@@ -67,15 +69,23 @@ class Applier:
         undo = [UndoStack() for _ in works]
         for work, stack in zip(works, undo, strict=True):
             stack.push("take back the intent", partial(self._take_back, work.revert))
-        outcomes = self._make_links(works, undo)
+        outcomes: list[Outcome] = [None] * len(works)
+        try:
+            self._carry_out(works, undo, outcomes)
+        except Exception as error:
+            log.exception("a batch was cut short")
+            outcomes = [self._verdict(work, _internal(error)) for work in works]
+        for stack, outcome in zip(undo, outcomes, strict=True):
+            if outcome is not None and stack.unwind():
+                self._need_repair()
+        return outcomes
+
+    def _carry_out(self, works: Sequence[Work], undo: Sequence[UndoStack], outcomes: list[Outcome]) -> None:
+        self._make_links(works, undo, outcomes)
         self._join(works, undo, outcomes)
         self._program_rules(works, outcomes)
         self._drop_links(works)
         self._leave(works, outcomes)
-        for stack, outcome in zip(undo, outcomes, strict=True):
-            if outcome is not None:
-                stack.unwind()
-        return outcomes
 
     def _take_back(self, changes: Sequence[Change]) -> None:
         try:
@@ -86,8 +96,7 @@ class Applier:
 
     # links
 
-    def _make_links(self, works: Sequence[Work], undo: Sequence[UndoStack]) -> list[Outcome]:
-        outcomes: list[Outcome] = [None] * len(works)
+    def _make_links(self, works: Sequence[Work], undo: Sequence[UndoStack], outcomes: list[Outcome]) -> None:
         owners: list[int] = []
         bridges: list[Bridge] = []
         for i, work in enumerate(works):
@@ -96,17 +105,24 @@ class Applier:
                     owners.append(i)
                     bridges.append(bridge)
         if not bridges:
-            return outcomes
+            return
         self._ensure_forwarding(works)
-        for bridge in bridges:
+        for i, bridge in zip(owners, bridges, strict=True):
             self._reclaim(bridge.name)
-        for i, bridge, error in zip(owners, bridges, self._kernel.links.create_bridges(bridges), strict=True):
+            undo[i].push(_removal(bridge), partial(self._discard, bridge))
+        for i, bridge, error in zip(owners, bridges, self._try_to_create(bridges), strict=True):
             if error is not None and error.errno == errno.EEXIST:
+                undo[i].withdraw(_removal(bridge))
                 outcomes[i] = self._name_taken(bridge, error)
-                continue
-            undo[i].push(f"remove link {bridge.name}", partial(self._discard, bridge.name))
-            outcomes[i] = outcomes[i] or error
-        return outcomes
+            else:
+                outcomes[i] = outcomes[i] or error
+
+    def _try_to_create(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
+        """A send as a whole that was refused, or whose answer was lost, counts for each of them."""
+        try:
+            return self._kernel.links.create_bridges(bridges)
+        except KernelError as error:
+            return [error for _ in bridges]
 
     def _ensure_forwarding(self, works: Sequence[Work]) -> None:
         try:
@@ -127,11 +143,12 @@ class Applier:
             " delete it, or choose another com.docker.network.bridge.name"
         )
 
-    def _discard(self, name: str) -> None:
-        error = self._kernel.links.silence([name])[0]
-        if error is not None and error.errno == errno.ENODEV:
-            return
-        self._retire([name])
+    def _discard(self, bridge: Bridge) -> None:
+        """Its MAC is made from the network's id: a link of that name with another one was not made by us."""
+        link = self._kernel.links.find(bridge.name)
+        if link is not None and link.mac == bridge.mac:
+            self._kernel.links.silence([bridge.name])
+            self._retire([bridge.name])
 
     def _drop_links(self, works: Sequence[Work]) -> None:
         names = [r.desired.bridge.name for work in works for r in work.removes if r.desired.bridge is not None]
@@ -190,8 +207,18 @@ class Applier:
         try:
             self._kernel.nft.commit(changes)
         except KernelError as error:
+            if error.errno in _UNKNOWN_OUTCOME:
+                self._need_repair()
             return error
         return None
+
+
+def _removal(bridge: Bridge) -> str:
+    return f"remove link {bridge.name}"
+
+
+def _internal(error: Exception) -> TowlineError:
+    return error if isinstance(error, TowlineError) else Failure(f"internal error: {type(error).__name__}: {error}")
 
 
 def _joined(parts: Iterable[tuple[Element, ...]]) -> tuple[Element, ...]:

@@ -199,8 +199,8 @@ class Controller:
         return [d.finding for d in await self._writer.exclusive(self._reconciler.compare)]
 
     async def repair(self) -> Sequence[Finding]:
-        differences, _ = await self._writer.exclusive(lambda: self._repair(self._reconciler.compare, sweep=True))
-        if not self._may_sweep():
+        differences, errors = await self._writer.exclusive(lambda: self._repair(self._reconciler.compare, sweep=True))
+        if not errors and not self._may_sweep():
             await self._writer.exclusive(lambda: self._store.update([SetMeta(META_SWEEP, None)]))
         return [d.finding for d in differences]
 

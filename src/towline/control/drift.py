@@ -102,9 +102,17 @@ class DriftWatch:
             while self._touched and not self._closed:
                 await asyncio.sleep(GATHER)
                 touched, self._touched = self._touched, Touched()
-                self._judge(await self._repair(touched), touched)
+                self._judge(await self._try_repair(touched), touched)
         finally:
             self._task = None
+
+    async def _try_repair(self, touched: Touched) -> bool:
+        """Whatever goes wrong, what was touched is not forgotten: everything is compared later."""
+        try:
+            return await self._repair(touched)
+        except Exception:
+            log.exception("a comparison went wrong")
+            return False
 
     def _judge(self, repaired: bool, touched: Touched) -> None:
         """A failure is forgotten when a comparison of everything went well."""

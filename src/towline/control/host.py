@@ -24,18 +24,21 @@ class HostPrefixes:
         self._resolv_conf = resolv_conf
         self.current = PrefixSet()
         self.stale = True
+        self._changed = True
 
     def mark_stale(self) -> None:
-        self.stale = True
+        self.stale = self._changed = True
 
     def refresh(self) -> None:
-        """Subnets of our own networks are left out: the pools account for them."""
-        self.stale = False
+        """Subnets of our own networks are left out: the pools account for them. It stays stale if the kernel cannot be
+        read, or changed meanwhile."""
+        self._changed = False
         own = {pool.subnet for network in list(self._view.networks()) for pool in network.pools}
         fresh = PrefixSet(route.prefix for route in self._links.routes() if route.prefix not in own)
         for server in _name_servers(self._resolv_conf):
             fresh.add(server)
         self.current = fresh
+        self.stale = self._changed
 
 
 def _name_servers(path: Path) -> list[str]:

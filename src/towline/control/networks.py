@@ -24,7 +24,7 @@ from towline.model.info import Counters
 from towline.model.network import Network
 from towline.model.requests import Created, CreateNetwork
 from towline.model.view import View
-from towline.plan.network import plan_network
+from towline.plan.network import may_need_automatic_pool, plan_network
 from towline.policy.endpoint import live_endpoints
 from towline.policy.network import Admission, check_removal
 from towline.policy.resolve import for_delete
@@ -79,7 +79,7 @@ class Networks:
         *,
         quietly: bool = False,
     ) -> Created:
-        if self._host.stale:
+        if self._host.stale and may_need_automatic_pool(request):
             await self._writer.exclusive(self._host.refresh)
         network_id = new_network_id()
 

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from towline.kernel.contract import Links
-from towline.model.errors import KernelError
+from towline.model.errors import KernelError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,7 @@ QUIET = 0.02  # seconds without a write before unlinking starts
 PATIENCE = 1.0  # seconds that a link waits at most for a quiet writer; then it goes in a small group
 HURRIED_GROUP = 2
 FIRST_RETRY, LAST_RETRY = 0.1, 30.0  # seconds until a link that the kernel kept is tried again; each pause is doubled
+LONGEST_WAIT = 60.0  # seconds that `gone` waits
 CROWD = 256  # links waiting, from which on unlinking does not wait for a quiet writer
 
 
@@ -74,8 +75,16 @@ class Reaper:
             return frozenset(self._pending) | self._working
 
     async def gone(self, names: Iterable[str]) -> None:
-        """Wait until the kernel has unlinked these."""
-        wanted = set(names)
+        """Wait until the kernel has unlinked these; Unavailable if it goes on refusing."""
+        try:
+            async with asyncio.timeout(LONGEST_WAIT):
+                await self._gone(set(names))
+        except TimeoutError:
+            raise Unavailable(
+                "removed, but the kernel has not unlinked it yet: see the daemon's log; it is tried again"
+            ) from None
+
+    async def _gone(self, wanted: set[str]) -> None:
         while wanted & (self.waiting() | self._refused.keys()):
             self._urgent = True
             self._wake.set()
@@ -100,7 +109,12 @@ class Reaper:
                 await self._wake.wait()
                 continue
             group = self._take(await self._settle())
-            await loop.run_in_executor(self._thread, self._remove, group)
+            try:
+                await loop.run_in_executor(self._thread, self._remove, group)
+            except Exception:
+                log.exception(
+                    "links not deleted; the next comparison will find them", extra={"fields": {"links": group}}
+                )
 
     async def _settle(self) -> int:
         """Return when the writer has been quiet for a moment, or patience ends: how many links may go at once."""
@@ -130,16 +144,16 @@ class Reaper:
 
     def _remove(self, names: Sequence[str]) -> None:
         errors = dict(zip(names, self._try_remove(names), strict=True))
+        pauses: dict[str, float] = {}
         with self._changed:
             self._working.difference_update(names)
             for name, error in errors.items():
                 pause = self._refused.pop(name, 0.0)
                 if error is not None:
-                    self._refused[name] = min(2 * pause or FIRST_RETRY, LAST_RETRY)
+                    self._refused[name] = pauses[name] = min(2 * pause or FIRST_RETRY, LAST_RETRY)
             self._changed.notify_all()
-        for name, error in errors.items():
-            if error is not None:
-                self._postpone(name, error)
+        for name, pause in pauses.items():
+            self._postpone(name, errors[name], pause)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._tell)
 
@@ -154,8 +168,7 @@ class Reaper:
         self._reaped.set()
         self._reaped = asyncio.Event()
 
-    def _postpone(self, name: str, error: KernelError) -> None:
-        pause = self._refused[name]
+    def _postpone(self, name: str, error: KernelError | None, pause: float) -> None:
         log.error(
             "link not deleted; it will be tried again",
             extra={"fields": {"link": name, "error": str(error), "seconds": pause}},

@@ -70,9 +70,10 @@ class Reconciler:
         """Everything, in the order in which it must be repaired."""
         realisations, plugged = self._realisations(), self._plugged()
         networks = [r.network for r in realisations]
+        leaving = self._leaving()  # before the dump: what is unlinked in between is not in it
         return [
             *self._forwarding.differences(networks),
-            *compare_links(_bridges(realisations), plugged, self._kernel.links.dump(), self._leaving()),
+            *compare_links(_bridges(realisations), plugged, self._kernel.links.dump(), leaving),
             *self._compare_rules(realisations, plugged),
         ]
 

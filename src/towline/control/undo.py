@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from towline.model.errors import TowlineError
-
 log = logging.getLogger(__name__)
 
 
@@ -19,13 +17,17 @@ class UndoStack:
     def push(self, what: str, step: Callable[[], None]) -> None:
         self._steps.append((what, step))
 
-    def unwind(self) -> list[TowlineError]:
-        errors: list[TowlineError] = []
+    def withdraw(self, what: str) -> None:
+        """The step turned out not to be ours to undo."""
+        self._steps = [entry for entry in self._steps if entry[0] != what]
+
+    def unwind(self) -> list[Exception]:
+        errors: list[Exception] = []
         while self._steps:
             what, step = self._steps.pop()
             try:
                 step()
-            except TowlineError as error:
+            except Exception as error:
                 log.error(
                     "undo failed; reconcile will finish it", extra={"fields": {"step": what, "error": str(error)}}
                 )

@@ -7,6 +7,8 @@ worker thread, so that neither the disk nor the kernel ever holds up reads.
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -21,18 +23,34 @@ from towline.model.errors import Unavailable
 from towline.model.info import Counters
 from towline.model.view import View
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 Plan = Callable[[View], Work]
 BATCH = 64
 
 
-class Writer:
-    """Use from the event loop. `prepare` is awaited before each batch is planned (it refreshes what planners read)."""
+def end_process(error: BaseException) -> None:
+    """A process that cannot write ends at once; the next start carries on with what was committed."""
+    log.critical("the writer has died, ending the process", exc_info=error)
+    os._exit(1)
 
-    def __init__(self, view: View, applier: Applier, counters: Counters) -> None:
+
+class Writer:
+    """Use from the event loop. died: called if the writer ends by an error of its own."""
+
+    def __init__(
+        self,
+        view: View,
+        applier: Applier,
+        counters: Counters,
+        *,
+        died: Callable[[BaseException], None] = end_process,
+    ) -> None:
         self._view = view
         self._applier = applier
         self._counters = counters
+        self._died = died
         self._thread = ThreadPoolExecutor(1, "writer")
         self._queue: deque[tuple[Plan, asyncio.Future[None]]] = deque()
         self._errands: deque[Callable[[], Coroutine[Any, Any, None]]] = deque()
@@ -44,6 +62,12 @@ class Writer:
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="writer")
+        self._task.add_done_callback(self._check_end)
+
+    def _check_end(self, task: asyncio.Task[None]) -> None:
+        """Without a writer nothing would be answered any more, but all would look alive."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._died(error)
 
     def quiet_for(self) -> float:
         """Seconds since a request was last accepted or answered; 0 while one waits or is worked on."""
@@ -119,21 +143,25 @@ class Writer:
         works = [work for work, _ in batch]
         self._counters.batches += 1
         self._busy = True
-        try:
-            outcomes = await loop.run_in_executor(self._thread, self._applier.apply, works)
-        except Exception as error:
-            for work, future in batch:
-                work.abandon()
-                _fail(future, error)
-            return
+        outcomes = await loop.run_in_executor(self._thread, self._applier.apply, works)
         for (work, future), outcome in zip(batch, outcomes, strict=True):
-            if outcome is None:
-                work.settle()
+            error = outcome or self._conclude(work.settle)
+            if outcome is not None:
+                self._counters.failed += 1
+                self._conclude(work.abandon)
+            if error is None:
                 _succeed(future, None)
             else:
-                self._counters.failed += 1
-                work.abandon()
-                _fail(future, outcome)
+                _fail(future, error)
+
+    def _conclude(self, step: Callable[[], None]) -> Exception | None:
+        """Whatever goes wrong here concerns one work only: the writer goes on."""
+        try:
+            step()
+        except Exception as error:
+            log.exception("the end of a change went wrong")
+            return error
+        return None
 
 
 def _fail(future: asyncio.Future[T], error: BaseException) -> None:

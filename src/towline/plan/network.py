@@ -11,6 +11,9 @@ from towline.ipam.prefixes import PrefixSet
 from towline.model.network import Network, Pool
 from towline.model.requests import CreateNetwork
 from towline.model.view import View
+from towline.policy.network import ENABLE_IPV6
+
+_ANY = ("0.0.0.0/", "::/")
 
 
 def plan_network(
@@ -39,6 +42,17 @@ def plan_network(
     except BaseException:
         release_network(ipam, network, ())
         raise
+
+
+def may_need_automatic_pool(request: CreateNetwork) -> bool:
+    """Asked before admission, so in doubt yes: is there a family without a subnet of its own?"""
+    if request.config_only or request.driver in ("host", "null"):
+        return False
+    if request.config_from or ENABLE_IPV6 in request.options:
+        return True
+    given = {":" in pool.subnet for pool in request.pools if pool.subnet and not pool.subnet.startswith(_ANY)}
+    wanted = {False} if request.enable_ipv4 is not False else set()
+    return not wanted | ({True} if request.enable_ipv6 else set()) <= given
 
 
 def _record(request: CreateNetwork, network_id: str, now: int) -> Network:
