@@ -29,7 +29,7 @@ class ReloadedSteps(Steps):
     def __init__(self, path: str) -> None:
         super().__init__(Orders())
         self._path = path
-        self._version = 0
+        self._version = (0, 0)
 
     def half(self, label: str) -> None:
         self._reload()
@@ -40,7 +40,8 @@ class ReloadedSteps(Steps):
         return super().refusal(verb)
 
     def _reload(self) -> None:
-        version = os.stat(self._path).st_ino
+        found = os.stat(self._path)
+        version = found.st_ino, found.st_mtime_ns
         if version != self._version:
             self._version = version
             with open(self._path, "rb") as file:
