@@ -7,6 +7,10 @@ import msgspec
 from towline.model.endpoint import EndpointConfig
 from towline.model.sandbox import DnsConfig, PortBinding, Process
 
+# Driver options by which a family is switched where the request itself does not say (API before 1.48).
+ENABLE_IPV4 = "com.docker.network.enable_ipv4"
+ENABLE_IPV6 = "com.docker.network.enable_ipv6"
+
 
 class PoolRequest(msgspec.Struct, frozen=True):
     """One entry of IPAM.Config as sent. Texts are syntactically valid CIDR or address, or "" (the edge has checked)."""

@@ -9,9 +9,8 @@ from towline.ipam.contract import IpamDriver
 from towline.ipam.networks import allocate_network, release_network
 from towline.ipam.prefixes import PrefixSet
 from towline.model.network import Network, Pool
-from towline.model.requests import CreateNetwork
+from towline.model.requests import ENABLE_IPV6, CreateNetwork
 from towline.model.view import View
-from towline.policy.network import ENABLE_IPV6
 
 _ANY = ("0.0.0.0/", "::/")
 

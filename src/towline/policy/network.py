@@ -15,12 +15,10 @@ from towline.drivers.registry import Drivers
 from towline.ipam.validate import validate
 from towline.model.errors import Conflict, Failure, Forbidden, InvalidParameter, NotFound
 from towline.model.network import RESERVED_NAMES, Network
-from towline.model.requests import CreateNetwork
+from towline.model.requests import ENABLE_IPV4, ENABLE_IPV6, CreateNetwork
 from towline.model.view import View
 from towline.policy.endpoint import live_endpoints
 
-ENABLE_IPV4 = "com.docker.network.enable_ipv4"
-ENABLE_IPV6 = "com.docker.network.enable_ipv6"
 _ADVERTISE = (
     ("com.docker.network.advertise_addr_nmsgs", 0, 3, "an integer"),
     ("com.docker.network.advertise_addr_ms", 100, 2000, "integer milliseconds"),
