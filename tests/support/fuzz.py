@@ -36,6 +36,8 @@ def no_internal_error(_context: checks.CheckContext, response: Any, _case: schem
 def check(case: schemathesis.Case, client: requests.Session) -> None:
     if case.path == "/events":
         case.query = {**(case.query or {}), "until": f"{time.time():.3f}"}  # or the answer would not end
+    if (case.method, case.path) == ("POST", "/towline/v1/sandboxes") and isinstance(case.body, dict):
+        case.body = {**case.body, "command": ["true"], "attach": None}  # what runs here stays ours
     case.call_and_validate(
         base_url=HOST,
         session=client,

@@ -11,38 +11,38 @@ def ref(name: str) -> Json:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _object(properties: Json, *, optional: tuple[str, ...] = (), closed: bool = True) -> Json:
+def record(properties: Json, *, optional: tuple[str, ...] = (), closed: bool = True) -> Json:
     """What we answer: everything required but `optional`, nothing else."""
     required = [name for name in properties if name not in optional]
     schema: Json = {"type": "object", "properties": properties, "additionalProperties": not closed}
     return {**schema, "required": required} if required else schema
 
 
-def _asked(properties: Json, *, required: tuple[str, ...] = ()) -> Json:
+def asked(properties: Json, *, required: tuple[str, ...] = ()) -> Json:
     """What clients send: members they do not know of are ignored."""
     schema: Json = {"type": "object", "nullable": True, "properties": properties}
     return {**schema, "nullable": False, "required": list(required)} if required else schema
 
 
-def _map(value: Json, *, nullable: bool = False) -> Json:
+def map_of(value: Json, *, nullable: bool = False) -> Json:
     return {"type": "object", "additionalProperties": value, "nullable": nullable}
 
 
-def _list(item: Json, *, nullable: bool = False) -> Json:
+def list_of(item: Json, *, nullable: bool = False) -> Json:
     return {"type": "array", "items": item, "nullable": nullable}
 
 
 STRING: Json = {"type": "string"}
 BOOL: Json = {"type": "boolean"}
 COUNT: Json = {"type": "integer", "minimum": 0}
-WORDS = _map(STRING, nullable=True)
+WORDS = map_of(STRING, nullable=True)
 FULL_ID: Json = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 TIME: Json = {"type": "string", "format": "date-time"}
 MAYBE_TEXT: Json = {"type": "string", "nullable": True}
 MAYBE: Json = {"type": "boolean", "nullable": True}
 
-_ANSWERED_POOL = _object(
-    {"Subnet": STRING, "IPRange": STRING, "Gateway": STRING, "AuxiliaryAddresses": _map(STRING)},
+_ANSWERED_POOL = record(
+    {"Subnet": STRING, "IPRange": STRING, "Gateway": STRING, "AuxiliaryAddresses": map_of(STRING)},
     optional=("IPRange", "Gateway", "AuxiliaryAddresses"),
 )
 _NETWORK: Json = {
@@ -53,34 +53,44 @@ _NETWORK: Json = {
     "Driver": STRING,
     "EnableIPv4": BOOL,
     "EnableIPv6": BOOL,
-    "IPAM": _object({"Driver": STRING, "Options": WORDS, "Config": _list(_ANSWERED_POOL, nullable=True)}),
+    "IPAM": record({"Driver": STRING, "Options": WORDS, "Config": list_of(_ANSWERED_POOL, nullable=True)}),
     "Internal": BOOL,
     "Attachable": BOOL,
     "Ingress": BOOL,
-    "ConfigFrom": _object({"Network": STRING}),
+    "ConfigFrom": record({"Network": STRING}),
     "ConfigOnly": BOOL,
     "Options": WORDS,
     "Labels": WORDS,
 }
-_CONTAINER = _object(
+_CONTAINER = record(
     {"Name": STRING, "EndpointID": STRING, "MacAddress": STRING, "IPv4Address": STRING, "IPv6Address": STRING}
 )
-_SUBNET = _object({"IPsInUse": COUNT, "DynamicIPsAvailable": COUNT})
-_STATUS = _object({"IPAM": _object({"Subnets": _map(_SUBNET)}, optional=("Subnets",))})
-_POOL = _asked(
+_SUBNET = record({"IPsInUse": COUNT, "DynamicIPsAvailable": COUNT})
+_STATUS = record({"IPAM": record({"Subnets": map_of(_SUBNET)}, optional=("Subnets",))})
+_ENDPOINT_SETTINGS: Json = {
+    "IPAMConfig": asked(
+        {"IPv4Address": MAYBE_TEXT, "IPv6Address": MAYBE_TEXT, "LinkLocalIPs": list_of(STRING, nullable=True)}
+    ),
+    "Links": list_of(STRING, nullable=True),
+    "Aliases": list_of(STRING, nullable=True),
+    "DriverOpts": WORDS,
+    "GwPriority": {"type": "integer", "nullable": True},
+    "MacAddress": MAYBE_TEXT,
+}
+_POOL = asked(
     {
         "Subnet": MAYBE_TEXT,
         "IPRange": MAYBE_TEXT,
         "Gateway": MAYBE_TEXT,
-        "AuxiliaryAddresses": _map(STRING, nullable=True),
+        "AuxiliaryAddresses": map_of(STRING, nullable=True),
     }
 )
 
 SCHEMAS: Json = {
-    "Error": _object({"message": STRING}),
-    "Network": _object(_NETWORK),
-    "NetworkInspect": _object({**_NETWORK, "Containers": _map(_CONTAINER), "Status": _STATUS}),
-    "CreateRequest": _asked(
+    "Error": record({"message": STRING}),
+    "Network": record(_NETWORK),
+    "NetworkInspect": record({**_NETWORK, "Containers": map_of(_CONTAINER), "Status": _STATUS}),
+    "CreateRequest": asked(
         {
             "Name": STRING,
             "CheckDuplicate": MAYBE,
@@ -88,49 +98,49 @@ SCHEMAS: Json = {
             "Scope": MAYBE_TEXT,
             "EnableIPv4": MAYBE,
             "EnableIPv6": MAYBE,
-            "IPAM": _asked({"Driver": MAYBE_TEXT, "Options": WORDS, "Config": _list(_POOL, nullable=True)}),
+            "IPAM": asked({"Driver": MAYBE_TEXT, "Options": WORDS, "Config": list_of(_POOL, nullable=True)}),
             "Internal": MAYBE,
             "Attachable": MAYBE,
             "Ingress": MAYBE,
             "ConfigOnly": MAYBE,
-            "ConfigFrom": _asked({"Network": MAYBE_TEXT}),
+            "ConfigFrom": asked({"Network": MAYBE_TEXT}),
             "Options": WORDS,
             "Labels": WORDS,
         },
         required=("Name",),
     ),
-    "Created": _object({"Id": FULL_ID, "Warning": STRING}),
-    "Pruned": _object({"NetworksDeleted": _list(STRING, nullable=True)}),
-    "ConnectRequest": _asked(
-        {"Container": STRING, "EndpointConfig": {"type": "object", "nullable": True}}, required=("Container",)
+    "Created": record({"Id": FULL_ID, "Warning": STRING}),
+    "Pruned": record({"NetworksDeleted": list_of(STRING, nullable=True)}),
+    "ConnectRequest": asked(
+        {"Container": STRING, "EndpointConfig": asked(_ENDPOINT_SETTINGS)}, required=("Container",)
     ),
-    "DisconnectRequest": _asked({"Container": STRING, "Force": MAYBE}, required=("Container",)),
-    "Event": _object(
+    "DisconnectRequest": asked({"Container": STRING, "Force": MAYBE}, required=("Container",)),
+    "Event": record(
         {
             "Type": STRING,
             "Action": STRING,
-            "Actor": _object({"ID": STRING, "Attributes": _map(STRING)}),
+            "Actor": record({"ID": STRING, "Attributes": map_of(STRING)}),
             "scope": STRING,
             "time": COUNT,
             "timeNano": COUNT,
         }
     ),
-    "Lease": _object({"address": STRING, "owner": STRING, "reason": STRING, "epoch": COUNT}),
-    "Finding": _object({"object": STRING, "problem": STRING, "repair": STRING}),
-    "State": _object(
+    "Lease": record({"address": STRING, "owner": STRING, "reason": STRING, "epoch": COUNT}),
+    "Finding": record({"object": STRING, "problem": STRING, "repair": STRING}),
+    "State": record(
         {
             "daemon_id": STRING,
             "version": STRING,
             "revision": COUNT,
             "networks": COUNT,
             "memory": COUNT,
-            "counters": _map(COUNT),
+            "counters": map_of(COUNT),
         }
     ),
-    "Version": _object(
+    "Version": record(
         {"Version": STRING, "ApiVersion": STRING, "MinAPIVersion": STRING, "Os": STRING, "Arch": STRING}, closed=False
     ),
-    "Info": _object(
+    "Info": record(
         {"ID": STRING, "Name": STRING, "ServerVersion": STRING, "Containers": COUNT, "Swarm": {"type": "object"}},
         closed=False,
     ),

@@ -52,7 +52,7 @@ async def test_faults_of_the_engine(
 
 async def test_endpoints_are_shown_named_and_keep_a_network_in_use(socket: str, engine: FakeEngine) -> None:
     network_id = (await ask(socket, "POST", *NAMED_WEB)).json["Id"]
-    engine.attach(Endpoint("e" * 64, "c1", network_id, "s" * 64, "02:42:00:00:00:02", "172.18.0.2/16"))
+    engine.attach(Endpoint("e" * 64, "c1", network_id, "", "02:42:00:00:00:02", "172.18.0.2/16"))
     shown = {
         "Name": "c1",
         "EndpointID": "e" * 64,
@@ -60,9 +60,9 @@ async def test_endpoints_are_shown_named_and_keep_a_network_in_use(socket: str, 
         "IPv4Address": "172.18.0.2/16",
         "IPv6Address": "",
     }
-    assert (await ask(socket, "GET", "/networks/web")).json["Containers"] == {"s" * 64: shown}
+    assert (await ask(socket, "GET", "/networks/web")).json["Containers"] == {f"ep-{'e' * 64}": shown}
     listed = await ask(socket, "GET", "/v1.27/networks?filters=" + quote('{"name":["web"]}'))
-    assert listed.json[0]["Containers"] == {"s" * 64: shown}
+    assert listed.json[0]["Containers"] == {f"ep-{'e' * 64}": shown}
     removal = await ask(socket, "DELETE", "/networks/web")
     assert removal.status == 403
     assert removal.json["message"].endswith(f'network web has active endpoints (name:"c1" id:"{"e" * 12}")')

@@ -15,7 +15,7 @@ from tests.support.served import ask, served
 from towline import __version__
 from towline.api.metrics import route_label
 from towline.api.openapi import document
-from towline.api.routes import DOCKER, NETWORK, OWN
+from towline.api.routes import CONTAINER, DOCKER, NETWORK, OWN
 from towline.api.server import make_runner
 from towline.model.errors import Failure
 from towline.model.info import Finding
@@ -68,8 +68,7 @@ async def test_version_by_every_path(socket: str) -> None:
     assert bare["Components"][0]["Details"]["ApiVersion"] == "1.56"
 
 
-async def test_there_are_no_containers_and_no_images(socket: str) -> None:
-    assert (await ask(socket, "GET", "/v1.50/containers/json?all=1")).json == []
+async def test_there_are_no_images(socket: str) -> None:
     assert (await ask(socket, "GET", "/v1.50/images/json")).json == {"message": "page not found"}
 
 
@@ -78,7 +77,8 @@ async def test_the_document_is_served_and_names_every_route(socket: str) -> None
     assert served_document == document()
     described = {(m.upper(), path) for path, item in document()["paths"].items() for m in item if m != "parameters"}
     by_network = {(method, f"/networks/{{id}}{action}") for method, action in NETWORK}
-    assert described == {(m, p) for m, p in DOCKER if p != "/networks/"} | by_network | set(OWN)
+    by_container = {(method, f"/containers/{{id}}{action}") for method, action in CONTAINER}
+    assert described == {(m, p) for m, p in DOCKER if p != "/networks/"} | by_network | by_container | set(OWN)
 
 
 async def test_what_metrics_say(unused_tcp_port: int) -> None:
@@ -114,6 +114,8 @@ async def test_a_metrics_address_in_use_is_an_error_that_names_it(unused_tcp_por
         ("/v1.50/networks?filters=x", "networks"),
         ("/networks/some/name", "networks/{id}"),
         ("/networks/web/connect", "networks/connect"),
+        ("/towline/v1/sandboxes/web/start", "towline/sandboxes"),
+        ("/towline/v1/nothing", "towline/other"),
         ("/v1.50/../etc", "other"),
         ("/", "other"),
     ],
