@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.netns import Namespace, namespace, veth
-from tests.support.sandbox import PATIENCE, Sandboxes, end, python, wait_gone
+from tests.support.sandbox import PATIENCE, Sandboxes, end, host_mounts, python, wait_gone
 from towline.model.errors import Failure, InvalidParameter
 from towline.runtime.identity import started
 from towline.runtime.logread import follow_log
@@ -36,9 +36,9 @@ def box(ns: Namespace, tmp_path: Path) -> Sandboxes:
 def _nothing_is_left() -> Iterator[None]:
     """No mount and no descriptor of this process more than before."""
     before = len(os.listdir("/proc/self/fd"))
-    mounts = Path("/proc/self/mounts").read_text()
+    mounts = host_mounts()
     yield
-    assert Path("/proc/self/mounts").read_text() == mounts
+    assert host_mounts() == mounts
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
@@ -202,6 +202,15 @@ async def test_cancelled_while_it_starts(box: Sandboxes) -> None:
     async with asyncio.timeout(PATIENCE):
         while inhabitants(os.stat(box.netns).st_ino, "net"):
             await asyncio.sleep(0)
+    assert box.output() == ""
+
+
+async def test_killed_before_the_word(box: Sandboxes) -> None:
+    pending = await box.supervisor.prepare(box.shell("echo run"))
+    pending.watch.signal(signal.SIGKILL)
+    wait_gone(pending.process.pid, pending.process.started)
+    watch = await pending.go()
+    assert (await asyncio.wait_for(watch.ended(), PATIENCE)).code == 137
     assert box.output() == ""
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.netns import Namespace
-from tests.support.sandbox import PATIENCE, Sandboxes, end, python, wait_gone
+from tests.support.sandbox import PATIENCE, Sandboxes, end, host_mounts, python, wait_gone
 from towline.model.sandbox import Process
 from towline.runtime.identity import started
 from towline.runtime.launch import Launch
@@ -64,9 +64,9 @@ while True: signal.pause()
 
 @pytest.fixture
 def box(ns: Namespace, tmp_path: Path) -> Iterator[Sandboxes]:
-    mounts = Path("/proc/self/mounts").read_text()
+    mounts = host_mounts()
     yield Sandboxes(tmp_path, ns.path)
-    assert Path("/proc/self/mounts").read_text() == mounts
+    assert host_mounts() == mounts
 
 
 def foreground(launch: Launch, **how: Any) -> subprocess.Popen[str]:
@@ -283,6 +283,10 @@ asyncio.run(main())
 """
 
 
+SHARED = ("unshare", "--mount", "--propagation", "shared")
+"""As systemd sets up a host: what is mounted in a copy is mounted in the original too, unless something prevents it."""
+
+
 def daemon(box: Sandboxes, launch: Launch, how: str) -> Process:
     """Another process starts it and is killed, as a daemon would be; the store remembers this."""
     command = [sys.executable, "-c", DAEMON, how, box.exec_root, box.data_root]
@@ -304,6 +308,35 @@ async def test_it_lives_on_and_is_found_again(box: Sandboxes) -> None:
                 watch.signal(answers[entry.text])
     assert texts == [b"ready\n", b"interrupted\n", b"count 1\n"]
     assert (await watch.ended()).code == 5
+
+
+async def test_mounts_do_not_leak_where_they_are_shared(box: Sandboxes) -> None:
+    fifo = box.root / "fifo"
+    os.mkfifo(fifo)
+    script = "\n".join(
+        [
+            'exec 3>$1; "$2" -c "$3" go "$4" "$5" <&0 || true',
+            "exec cat /etc/hosts /proc/self/mounts >&3",
+        ]
+    )
+    arguments = [str(fifo), sys.executable, DAEMON, box.exec_root, box.data_root]
+    host = subprocess.Popen(
+        [*SHARED, "sh", "-c", script, "sh", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert host.stdin is not None
+    host.stdin.write(box.shell("cat /etc/hosts; exec sleep 1000").encode())
+    host.stdin.close()
+    seen = await asyncio.to_thread(fifo.read_text)
+    assert host.stdout is not None
+    process = Process(*map(int, host.stdout.read().split()))
+    host.wait()
+    host.stdout.close()
+    watch = box.supervisor.attach("ab12", process)
+    assert isinstance(watch, Watch)
+    await end(watch)
+    assert seen.startswith(Path("/etc/hosts").read_text())
+    assert " /etc/hosts " not in seen
+    assert box.output() == "192.0.2.7\tbox\n"
 
 
 async def test_it_ended_while_nobody_looked(box: Sandboxes) -> None:

@@ -42,8 +42,9 @@ class Child:
         raise refused
 
     def go(self) -> Refused | None:
-        """Start the command; None once it is executed, or the step that failed (the child is then ending)."""
-        os.write(self._go, GO)
+        """Start the command. None once it is executed, or was killed before; else the step that failed (the child is
+        then ending)."""
+        say(self._go, GO)
         os.close(self._go)
         failed = os.read(self._tell, 1) == b"-"
         refused = self._refusal() if failed else None
@@ -75,6 +76,14 @@ def fork_child(launch: Launch, enter: Callable[[], None], stdio: tuple[int, int,
     os.close(tell_writer)
     os.close(go_reader)
     return Child(pid, tell_reader, go_writer)
+
+
+def say(pipe: int, text: bytes) -> None:
+    """Nothing if the reader is gone."""
+    try:
+        os.write(pipe, text)
+    except BrokenPipeError:
+        return
 
 
 def refusal_text(refused: Refused) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from towline.runtime.child import GO, Child, exit_code, fork_child, refusal_text
+from towline.runtime.child import GO, Child, exit_code, fork_child, refusal_text, say
 from towline.runtime.enter import Refused, adopt_orphans, enter_new, name_process
 from towline.runtime.launch import Launch, read_launch
 from towline.runtime.life import Run
@@ -36,7 +36,7 @@ def main() -> None:
         adopt_orphans()
         code = _run(launch)
     except Refused as refused:
-        os.write(1, refusal_text(refused))
+        say(1, refusal_text(refused))
         code = exit_code(refused)
     os._exit(code)
 
@@ -48,7 +48,7 @@ def _run(launch: Launch) -> int:
         os.close(fd)
     child.ready()
     write_process(launch.state, child.pid, child.started)
-    os.write(1, b"+%d %d\n" % (child.pid, child.started))
+    say(1, b"+%d %d\n" % (child.pid, child.started))
     if os.read(0, 1) != GO:
         child.abandon()
         clear(launch.state)
@@ -62,17 +62,10 @@ def _live(launch: Launch, child: Child, streams: dict[int, Stream]) -> int:
     if refused is not None:
         os.waitpid(child.pid, 0)
         code = run.ended(exit_code(refused))
-        _tell(refused)
+        say(1, refusal_text(refused))
         return code
     _let_go()
     return run.detached(streams)
-
-
-def _tell(refused: Refused) -> None:
-    try:
-        os.write(1, refusal_text(refused))
-    except BrokenPipeError:
-        return
 
 
 def _let_go() -> None:
