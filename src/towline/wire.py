@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from towline.control.announcer import Announcer
 from towline.control.apply import Applier
 from towline.control.collaborators import NameServers, Runtime
 from towline.control.controller import Controller, ensure_daemon_id
@@ -132,7 +133,10 @@ def build(config: Config, parts: Parts | None = None) -> Service:
     ports = Ports(parts.ports, default_ip=config.ip)
     planner = EndpointPlanner(drivers, ipams, ports)
     access = SandboxAccess(view, events.publish, names)
-    membership = Membership(access=access, writer=writer, kernel=kernel, planner=planner, names=names)
+    announcer = Announcer(writer, kernel)
+    membership = Membership(
+        access=access, writer=writer, kernel=kernel, planner=planner, names=names, announcer=announcer
+    )
     sandboxes = Sandboxes(
         access=access,
         membership=membership,
@@ -141,6 +145,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         ports=ports,
         runtime=parts.runtime,
         names=names,
+        announcer=announcer,
         namespaces=str(exec_root / "netns"),
     )
     controller = Controller(

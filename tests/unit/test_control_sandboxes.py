@@ -321,3 +321,26 @@ async def test_twenty_starts_at_once(world: World, engine: Controller) -> None:
     assert plugs(world) == set()
     assert engine.sandboxes() == []
     assert list(await engine.diagnose()) == []
+
+
+async def test_a_client_that_goes_away_during_a_start_leaves_it_running(world: World, engine: Controller) -> None:
+    await engine.create_sandbox(asking())
+    task = asyncio.ensure_future(engine.start_sandbox("c1"))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until(lambda: sandbox(engine).process is not None)
+    assert await engine.stop_sandbox("c1")
+    assert list(await engine.diagnose()) == []
+
+
+async def test_a_join_is_announced_again(world: World) -> None:
+    async with running(world) as engine:
+        await engine.create_network(WEB)
+        made = await start(engine, asking())
+        announced = world.sandboxes.namespaces[made.netns].announced
+        assert len(announced) == 1
+        await until(lambda: len(announced) == 3)
+        await engine.stop_sandbox("c1")

@@ -17,6 +17,7 @@ from towline.control.reaper import Reaper
 from towline.control.reconcile import Reconciler
 from towline.control.sandboxes import Sandboxes
 from towline.control.startup import bring_up, ensure_predefined, restore_addresses
+from towline.control.whole import Whole
 from towline.control.writer import Writer
 from towline.ipam import networks as ipam_networks
 from towline.ipam.registry import IpamDrivers
@@ -78,6 +79,7 @@ class Controller:
         self._networks = networks
         self._sandboxes = sandboxes
         self._membership = membership
+        self._whole = Whole()
         self._watch: DriftWatch | None = None
 
     # life
@@ -102,6 +104,7 @@ class Controller:
         if self._watch is not None:
             await self._watch.close()
         await self._sandboxes.close()
+        await self._whole.finish()
         await self._writer.close()
         await self._reaper.close(budget=REAP_BUDGET)
         self.events.close()
@@ -154,13 +157,13 @@ class Controller:
         await self._networks.remove(term, wait=wait)
 
     async def prune_networks(self, keep: Callable[[Network], bool], *, wait: bool = False) -> list[str]:
-        return await self._networks.prune(keep, wait=wait)
+        return await self._whole.run(self._networks.prune(keep, wait=wait))
 
     async def connect(self, network_term: str, container: str, config: EndpointConfig = ANYTHING) -> None:
-        await self._membership.connect(network_term, container, config)
+        await self._whole.run(self._membership.connect(network_term, container, config))
 
     async def disconnect(self, network_term: str, container: str, *, force: bool) -> None:
-        await self._membership.disconnect(network_term, container, force=force)
+        await self._whole.run(self._membership.disconnect(network_term, container, force=force))
 
     # sandboxes
 
@@ -177,16 +180,16 @@ class Controller:
         return self._view.endpoints_in(sandbox_id)
 
     async def create_sandbox(self, request: CreateSandbox) -> Created:
-        return await self._sandboxes.create(request)
+        return await self._whole.run(self._sandboxes.create(request))
 
     async def start_sandbox(self, term: str, *, process: Process | None = None) -> StartedSandbox:
-        return await self._sandboxes.start(term, process=process)
+        return await self._whole.run(self._sandboxes.start(term, process=process))
 
     async def stop_sandbox(self, term: str, *, grace: float = 10.0) -> bool:
-        return await self._sandboxes.stop(term, grace=grace)
+        return await self._whole.run(self._sandboxes.stop(term, grace=grace))
 
     async def remove_sandbox(self, term: str, *, force: bool = False) -> None:
-        await self._sandboxes.remove(term, force=force)
+        await self._whole.run(self._sandboxes.remove(term, force=force))
 
     def logs(
         self, sandbox_id: str, *, tail: int | None = None, since: str = "", follow: bool = False

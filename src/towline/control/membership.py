@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from towline.control.announcer import Announcer
 from towline.control.collaborators import NameService
 from towline.control.endpoints import EndpointPlanner
 from towline.control.sandbox_access import SandboxAccess
@@ -28,12 +29,14 @@ class Membership:
         kernel: Kernel,
         planner: EndpointPlanner,
         names: NameService,
+        announcer: Announcer,
     ) -> None:
         self._access = access
         self._writer = writer
         self._kernel = kernel
         self._planner = planner
         self._names = names
+        self._announcer = announcer
 
     async def connect(self, network_term: str, term: str, config: EndpointConfig) -> None:
         async with self._access.locked(term) as sandbox:
@@ -49,7 +52,12 @@ class Membership:
                     self._planner.give_back(endpoint, network)
                     raise
                 work.abandon = lambda: self._planner.give_back(endpoint, network)
-                work.settle = lambda: self._after_change("connect", sandbox, network)
+
+                def settle() -> None:
+                    self._after_change("connect", sandbox, network)
+                    self._announcer.repeat(work.transitions)
+
+                work.settle = settle
                 return work
 
             await self._writer.submit(plan)

@@ -15,6 +15,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from towline.control.announcer import Announcer
 from towline.control.collaborators import NameService, Runtime, Watched
 from towline.control.endpoints import EndpointPlanner
 from towline.control.membership import Membership
@@ -50,6 +51,7 @@ class Sandboxes:
         ports: Ports,
         runtime: Runtime,
         names: NameService,
+        announcer: Announcer,
         namespaces: str,
     ) -> None:
         self._access = access
@@ -60,6 +62,7 @@ class Sandboxes:
         self._ports = ports
         self._runtime = runtime
         self._names = names
+        self._announcer = announcer
         self._namespaces = namespaces
         self._restarts = Restarts()
         self._watched: dict[str, Watched] = {}
@@ -82,7 +85,7 @@ class Sandboxes:
                 self._undo_create(sandbox, made)
                 raise
             work.abandon = lambda: self._undo_create(sandbox, made)
-            work.settle = lambda: self._access.announce_all("connect", sandbox) if attached else None
+            work.settle = lambda: self._joined(sandbox, work) if attached else None
             return work
 
         await self._writer.submit(plan)
@@ -178,11 +181,15 @@ class Sandboxes:
                 raise _networking_failed(sandbox, view, error) from error
             work.pins = (started.netns,)
             work.abandon = lambda: self._ports.release(sandbox.id)
-            work.settle = lambda: self._access.announce_all("connect", started)
+            work.settle = lambda: self._joined(started, work)
             return work
 
         await self._writer.submit(plan)
         return started
+
+    def _joined(self, sandbox: Sandbox, work: Work) -> None:
+        self._access.announce_all("connect", sandbox)
+        self._announcer.repeat(work.transitions)
 
     async def _begin(self, sandbox: Sandbox) -> StartedSandbox:
         """Names, inside and for the others."""
@@ -342,6 +349,7 @@ class Sandboxes:
     async def close(self) -> None:
         """Stop following; the processes live on."""
         self._restarts.close()
+        self._announcer.close()
         for watched in list(self._watched.values()):
             watched.close()
         for task in list(self._ends):
