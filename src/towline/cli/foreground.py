@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _FILES = (("hosts", "/etc/hosts"), ("resolv_conf", "/etc/resolv.conf"), ("hostname", "/etc/hostname"))
 _LIVES = b"!"
+_HELD = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP}
+"""Kept until whoever accompanies the command looks at them: none ends one of the two processes in between."""
 
 
 def run_here(client: Client, body: Object) -> int:
@@ -33,7 +35,7 @@ def run_here(client: Client, body: Object) -> int:
     outer = os.getpid()
     news, tell = os.pipe()
     sys.stdout.flush()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     inner = os.fork()
     if inner == 0:
         die_with(outer)
@@ -69,6 +71,7 @@ def _live(client: Client, body: Object, tell: int) -> int:
         inside = Foreground(launch)
     except TowlineError as error:
         raise CliError(str(error)) from None
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     os.write(tell, _LIVES)
     return inside.run()
 

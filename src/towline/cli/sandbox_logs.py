@@ -30,7 +30,9 @@ def logs(args: Parsed) -> int:
     if tail not in ("", "all") and not (tail.isascii() and tail.isdigit()):
         raise usage(f'--tail wants a number of lines or "all", not "{tail}"', "logs")
     target = query.path(
-        query.sandbox_path(args.operands[0], "logs"),
+        f"/containers/{query.quote(args.operands[0])}/logs",
+        stdout="1",
+        stderr="1",
         tail="" if tail == "all" else tail,
         follow="1" if args.on("follow") else "",
     )

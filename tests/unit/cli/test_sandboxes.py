@@ -212,7 +212,7 @@ def test_logs_go_to_their_streams(serve: Serve, capsysbinary: pytest.CaptureFixt
     daemon = serve(chunked(data[:9], data[9:25], data[25:]))
     assert run(daemon, "logs", "-f", "-n", "5", "shop") == 0
     assert capsysbinary.readouterr() == (b"a\nb", b"\xff\n")
-    assert daemon.requests[0].line == "GET /towline/v1/sandboxes/shop/logs?tail=5&follow=1 HTTP/1.1"
+    assert daemon.requests[0].line == "GET /containers/shop/logs?stdout=1&stderr=1&tail=5&follow=1 HTTP/1.1"
 
 
 @given(st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=40))), st.integers(1, 20))
