@@ -34,8 +34,9 @@ class Env:
         return path
 
     def bridges(self) -> None:
+        """br-a's MTU is not the kernel's default, so that it does not follow that of its ports."""
         made = [
-            bridge("br-a", "10.1.0.1/24", "fd00:1::1/64", mtu=1500, off=False),
+            bridge("br-a", "10.1.0.1/24", "fd00:1::1/64", mtu=9000, off=False),
             bridge("br-b", "10.2.0.1/24"),
         ]
         assert self.links.create_bridges(made) == [None, None]

@@ -48,7 +48,7 @@ _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_MULTIPATH, _RTA_TABLE, _RT
 RT_TABLE_MAIN = 254
 RTPROT_KERNEL = 2
 RTPROT_TOWLINE = 116
-_RTN_UNICAST = 1
+_RTN_UNICAST, _RTN_LOCAL = 1, 2
 _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RT_SCOPE_NOWHERE = 0, 253, 255
 _RTM_F_CLONED = 0x200
 # The kernel answers ERANGE to this length of a name or alias; longer ones are cut to it to fit into a message.
@@ -271,6 +271,13 @@ def parse_route(body: bytes) -> Route | None:
     return Route(
         prefix, number(attrs.get(_RTA_OIF)), on_link, protocol, family, gateway, number(attrs.get(_RTA_PRIORITY))
     )
+
+
+def parse_local(body: bytes) -> bytes:
+    """The packed address that a route makes local; b"" for routes of other kinds, and if it is malformed."""
+    if len(body) < RTMSG.size or RTMSG.unpack_from(body)[7] != _RTN_LOCAL:
+        return b""
+    return parse_attrs(memoryview(body)[RTMSG.size :]).get(_RTA_DST, b"")
 
 
 def host_route(cidr: str, link: int) -> HostRoute | None:

@@ -1,8 +1,8 @@
 """Unplugging: veth pairs are gone for everybody in half a millisecond, and for the kernel after an RCU grace period.
 
 RTM_DELLINK unlists both ends first (their names are free, no packet passes), then the call waits 14-17 ms more. So a
-thread of this module makes it, and the caller goes on when the names are free. Several pairs of one call go as one
-group (`rtnl_reap`); several calls one after the other find an idle thread each, up to a few.
+thread of this module makes it, and the caller goes on when the names are free. Several pairs of one call go in
+groups (`rtnl_reap`), a thread each; so do several calls one after the other, up to a few.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from towline.kernel.netlink import NetlinkSocket
 from towline.kernel.rtnl_codec import NETLINK_ROUTE
 from towline.kernel.rtnl_read import LinkReader, as_kernel_error
-from towline.kernel.rtnl_reap import Reaper
+from towline.kernel.rtnl_reap import GROUP_SIZE, Reaper
 from towline.model.errors import KernelError
 
 _THREADS = 8
@@ -43,10 +43,14 @@ class Unplugger:
         present = [name for name in dict.fromkeys(names) if self._index(name)]
         if not present:
             return [None] * len(names)
-        future = self._pool.submit(self._reap, present)
-        while not future.done() and any(map(self._index, present)):
-            wait((future,), _LOOK_AGAIN_SECONDS)
-        refusals = dict(zip(present, future.result(), strict=True)) if future.done() else {}
+        groups = [present[start : start + GROUP_SIZE] for start in range(0, len(present), GROUP_SIZE)]
+        futures = [self._pool.submit(self._reap, group) for group in groups]
+        refusals: dict[str, KernelError | None] = {}
+        for group, future in zip(groups, futures, strict=True):
+            while not future.done() and any(map(self._index, group)):
+                wait((future,), _LOOK_AGAIN_SECONDS)
+            if future.done():
+                refusals.update(zip(group, future.result(), strict=True))
         return [refusals.get(name) for name in names]
 
     def _reap(self, names: Sequence[str]) -> list[KernelError | None]:
