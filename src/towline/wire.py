@@ -14,6 +14,7 @@ from towline.control.controller import Controller, ensure_daemon_id
 from towline.control.drift import DriftWatch
 from towline.control.endpoints import EndpointPlanner
 from towline.control.events import EventBus
+from towline.control.explain import Explainer
 from towline.control.flows import FlowSweeper
 from towline.control.forwarding import Forwarding
 from towline.control.host import HostPrefixes
@@ -132,7 +133,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
     names = Names(view, parts.dns, exec_root / "sandboxes")
     ports = Ports(parts.ports, default_ip=config.ip)
     planner = EndpointPlanner(drivers, ipams, ports)
-    access = SandboxAccess(view, events.publish, names)
+    access = SandboxAccess(view, events.publish, names, counters)
     announcer = Announcer(writer, kernel)
     membership = Membership(
         access=access, writer=writer, kernel=kernel, planner=planner, names=names, announcer=announcer
@@ -160,6 +161,8 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         networks=networks,
         sandboxes=sandboxes,
         membership=membership,
+        explainer=Explainer(view, kernel, drivers),
+        dns=parts.dns,
         events=events,
         counters=counters,
     )

@@ -23,7 +23,7 @@ from towline.model.config import GLOBAL_POOLS, Config
 from towline.model.endpoint import ANYTHING, Endpoint, EndpointConfig
 from towline.model.errors import Conflict, NotFound
 from towline.model.events import Event
-from towline.model.info import Counters, Finding
+from towline.model.info import Counters, EndpointPath, Finding, PathStep
 from towline.model.network import Lease, Network, SubnetStatus
 from towline.model.requests import Created, CreateNetwork, CreateSandbox, StartedSandbox
 from towline.model.sandbox import Process, Sandbox
@@ -153,6 +153,14 @@ class FakeEngine:
         self, sandbox_id: str, *, tail: int | None = None, since: str = "", follow: bool = False
     ) -> AsyncIterator[FakeEntry]:
         return self.boxes.logs(sandbox_id, tail, since)
+
+    def name_counts(self) -> dict[str, int]:
+        return {"queries": 7}
+
+    async def explain(self, term: str) -> Sequence[EndpointPath]:
+        box = find_sandbox(self._view, term)
+        step = PathStep("interface", "eth0", "is down")
+        return [EndpointPath(endpoint.id, endpoint.network, (step,)) for endpoint in self.endpoints_in(box.id)]
 
     async def diagnose(self) -> Sequence[Finding]:
         return list(self.findings)

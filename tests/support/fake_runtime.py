@@ -6,6 +6,7 @@ import asyncio
 import itertools
 
 from towline.dns.config import ServerConfig
+from towline.dns.server_forward import DnsCounters
 from towline.model.errors import TowlineError
 from towline.model.sandbox import Process
 from towline.runtime.launch import Launch
@@ -91,6 +92,7 @@ class FakeRuntime:
 
 class FakeNameServers:
     def __init__(self) -> None:
+        self.counters = DnsCounters()
         self.open_in: dict[str, str] = {}
         self.configs: dict[str, ServerConfig] = {}
         self.changes: list[str] = []

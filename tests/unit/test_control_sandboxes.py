@@ -196,7 +196,7 @@ async def test_restart_policy(world: World, engine: Controller) -> None:
     made = await start(engine, asking(restart="on-failure"))
     assert made.process is not None
     world.runtime.end(made.process, 1)
-    await until(lambda: sandbox(engine).state == "running" and sandbox(engine).process not in (None, made.process))
+    await until(lambda: sandbox(engine).process != made.process and sandbox(engine).process in world.runtime.alive)
     second = sandbox(engine).process
     assert second is not None
     world.runtime.end(second, 0)
@@ -344,3 +344,20 @@ async def test_a_join_is_announced_again(world: World) -> None:
         assert len(announced) == 1
         await until(lambda: len(announced) == 3)
         await engine.stop_sandbox("c1")
+
+
+async def test_explain_follows_the_path_and_checks_it(world: World, engine: Controller) -> None:
+    made = await start(engine, asking(ports=(PortBinding(80, host_port=8080),)))
+    (path,) = await engine.explain("c1")
+    assert (path.network, {step.problem for step in path.steps}) == ("web", {""})
+    texts = {step.object: step.text for step in path.steps}
+    assert texts["published port"] == "0.0.0.0:8080/tcp leads to port 80"
+    assert texts["default route"] == "IPv4 by 10.9.0.1"
+    inside = world.sandboxes.namespaces[made.netns]
+    inside.links["eth0"] = replace(inside.links["eth0"], addresses=())
+    inside.routes.clear()
+    world.nft.flush()
+    problems = {step.object: step.problem for step in (await engine.explain("c1"))[0].steps if step.problem}
+    assert problems["interface"] == "address 10.9.0.2/24 is missing"
+    assert problems["default route"] == "the IPv4 route is missing"
+    assert problems["rules"].endswith("elements are missing")

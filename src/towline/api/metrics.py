@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from towline import __version__
 from towline.api.own import resident_memory
-from towline.control.contract import Engine
+from towline.control.contract import WholeEngine
 from towline.model.errors import Failure
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
@@ -24,6 +24,8 @@ _HELP = {
     "removed": "Networks removed since start.",
     "failed": "Changes that the kernel or the store refused since start.",
     "batches": "Groups of changes committed together since start.",
+    "joins": "Endpoints plugged into sandboxes since start.",
+    "leaves": "Endpoints taken out of sandboxes since start.",
     "drift_repairs": "Differences between store and kernel repaired since start.",
     "reconciles": "Comparisons of store and kernel since start.",
 }
@@ -38,7 +40,7 @@ Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class Metrics:
     """Counts requests (`watching`) and answers scrapes of GET /metrics."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: WholeEngine) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_EngineCollector(engine))
         self._requests = Counter(
@@ -113,13 +115,16 @@ def route_label(target: str) -> str:
 
 
 class _EngineCollector(Collector):
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: WholeEngine) -> None:
         self._engine = engine
 
     def collect(self) -> Iterator[Metric]:
         engine = self._engine
         for name, value in msgspec.structs.asdict(engine.counters).items():
             yield CounterMetricFamily(f"towline_{name}", _HELP.get(name, name), value)
+        for name, value in engine.name_counts().items():
+            yield CounterMetricFamily(f"towline_dns_{name}", f"DNS queries of sandboxes: {name}.", value)
+        yield from _sandboxes(engine)
         networks = GaugeMetricFamily("towline_networks", "Networks that exist, by driver.", labels=["driver"])
         for driver, count in _by_driver(engine).items():
             networks.add_metric([driver], count)
@@ -131,8 +136,21 @@ class _EngineCollector(Collector):
         yield info
 
 
-def _by_driver(engine: Engine) -> dict[str, int]:
+def _by_driver(engine: WholeEngine) -> dict[str, int]:
     counts: dict[str, int] = {}
     for network in engine.networks():
         counts[network.driver] = counts.get(network.driver, 0) + 1
     return counts
+
+
+def _sandboxes(engine: WholeEngine) -> Iterator[Metric]:
+    counts: dict[str, int] = {}
+    leases = 0
+    for sandbox in engine.sandboxes():
+        counts[sandbox.state] = counts.get(sandbox.state, 0) + 1
+        leases += sum(bool(e.ipv4) + bool(e.ipv6) for e in engine.endpoints_in(sandbox.id))
+    family = GaugeMetricFamily("towline_sandboxes", "Sandboxes that exist, by state.", labels=["state"])
+    for state, count in counts.items():
+        family.add_metric([state], count)
+    yield family
+    yield GaugeMetricFamily("towline_leases", "Addresses that endpoints hold.", leases)

@@ -96,6 +96,13 @@ SCHEMAS: Json = {
     ),
     "SandboxCreated": record({"id": FULL_ID, "warning": STRING}),
     "StartRequest": asked({"process": _PROCESS}),
+    "EndpointPath": record(
+        {
+            "endpoint": FULL_ID,
+            "network": STRING,
+            "steps": list_of(record({"object": STRING, "text": STRING, "problem": STRING})),
+        }
+    ),
     "StartedSandbox": record(
         {"id": FULL_ID, "netns": STRING, "hosts": STRING, "resolv_conf": STRING, "hostname": STRING}
     ),
@@ -209,6 +216,10 @@ def sandboxes() -> Json:
                 ok=("Where it is", ref("StartedSandbox")),
                 refusals=(*_FOUND, 409, 500),
             ),
+        },
+        "/towline/v1/sandboxes/{id}/explain": {
+            "parameters": [ID],
+            "get": operation("explainSandbox", ok=("A path per endpoint", array("EndpointPath")), refusals=_FOUND),
         },
         "/towline/v1/sandboxes/{id}/stop": {"parameters": [ID], "post": stop},
         "/towline/v1/sandboxes/{id}/logs": {"parameters": [ID], "get": _logs("sandboxLogs", [])},

@@ -133,6 +133,7 @@ SCHEMAS: Json = {
             "version": STRING,
             "revision": COUNT,
             "networks": COUNT,
+            "sandboxes": COUNT,
             "memory": COUNT,
             "counters": map_of(COUNT),
         }

@@ -7,11 +7,11 @@ from functools import cache
 
 import msgspec
 from aiohttp import web
+from msgspec.structs import asdict
 
 from towline import __version__
 from towline.api.call import Call, json_answer, json_value
 from towline.api.wire_out import encode
-from towline.model.info import Counters
 from towline.policy import resolve
 
 _PAGE = resource.getpagesize()
@@ -24,8 +24,9 @@ class State(msgspec.Struct, frozen=True):
     version: str
     revision: int
     networks: int
+    sandboxes: int
     memory: int
-    counters: Counters
+    counters: dict[str, int]
 
 
 async def leases(call: Call) -> web.Response:
@@ -50,7 +51,8 @@ async def state(call: Call) -> web.Response:
             revision=engine.revision,
             networks=len(engine.networks()),
             memory=resident_memory(),
-            counters=engine.counters,
+            sandboxes=len(engine.sandboxes()),
+            counters={**asdict(engine.counters), **{f"dns_{k}": v for k, v in engine.name_counts().items()}},
         )
     )
 

@@ -41,6 +41,7 @@ OWN: dict[tuple[str, str], Handler] = {
     ("POST", "/towline/v1/sandboxes/{id}/start"): sandboxes.start,
     ("POST", "/towline/v1/sandboxes/{id}/stop"): sandboxes.stop,
     ("GET", "/towline/v1/sandboxes/{id}/logs"): containers.logs,
+    ("GET", "/towline/v1/sandboxes/{id}/explain"): sandboxes.explain,
     ("GET", "/towline/v1/openapi.json"): own.openapi,
 }
 

@@ -50,6 +50,10 @@ async def stop(call: Call) -> web.Response:
     return empty_answer(204 if stopped else 304)
 
 
+async def explain(call: Call) -> web.Response:
+    return json_value(await call.engine.explain(call.term))
+
+
 async def remove(call: Call) -> web.Response:
     await call.engine.remove_sandbox(call.term, force=parse_bool("force", call.query.get("force", "")))
     return empty_answer(204)

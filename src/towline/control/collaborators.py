@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+import msgspec
+
 from towline.dns.config import ServerConfig
 from towline.model.requests import StartedSandbox
 from towline.model.sandbox import Process, Sandbox
@@ -43,6 +45,9 @@ class Runtime(Protocol):
 
 class NameServers(Protocol):
     """`dns.server.DnsServers`."""
+
+    @property
+    def counters(self) -> msgspec.Struct: ...
 
     async def open(self, sandbox_id: str, netns: str, config: ServerConfig) -> None: ...
     async def close(self, sandbox_id: str) -> None: ...

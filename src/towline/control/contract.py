@@ -11,7 +11,7 @@ from typing import Protocol
 from towline.model.config import Config
 from towline.model.endpoint import ANYTHING, Endpoint, EndpointConfig
 from towline.model.events import Event
-from towline.model.info import Counters, Finding
+from towline.model.info import Counters, EndpointPath, Finding
 from towline.model.network import Lease, Network, SubnetStatus
 from towline.model.requests import Created, CreateNetwork, CreateSandbox, StartedSandbox
 from towline.model.sandbox import Process, Sandbox
@@ -142,6 +142,14 @@ class SandboxEngine(Protocol):
 
     async def remove_sandbox(self, term: str, *, force: bool = False) -> None:
         """Give back everything. Conflict if it is running and not `force`."""
+        ...
+
+    def name_counts(self) -> dict[str, int]:
+        """What the name servers did since start: queries, forwarded, cached, joined, failed, refused."""
+        ...
+
+    async def explain(self, term: str) -> Sequence[EndpointPath]:
+        """The whole path of each endpoint, checked with the kernel now. NotFound."""
         ...
 
     def logs(

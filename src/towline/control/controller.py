@@ -7,10 +7,14 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
+from msgspec.structs import asdict
+
+from towline.control.collaborators import NameServers
 from towline.control.compare import Difference
 from towline.control.contract import LogEntry
 from towline.control.drift import DriftWatch, Touched
 from towline.control.events import EventBus
+from towline.control.explain import Explainer
 from towline.control.membership import Membership
 from towline.control.networks import Networks
 from towline.control.reaper import Reaper
@@ -25,7 +29,7 @@ from towline.kernel.contract import Links
 from towline.model.config import Config
 from towline.model.endpoint import ANYTHING, Endpoint, EndpointConfig
 from towline.model.errors import KernelError, NotFound, TowlineError
-from towline.model.info import Counters, Finding
+from towline.model.info import Counters, EndpointPath, Finding
 from towline.model.network import Lease, Network, SubnetStatus
 from towline.model.requests import Created, CreateNetwork, CreateSandbox, StartedSandbox
 from towline.model.sandbox import Process, Sandbox
@@ -62,6 +66,8 @@ class Controller:
         networks: Networks,
         sandboxes: Sandboxes,
         membership: Membership,
+        explainer: Explainer,
+        dns: NameServers,
         events: EventBus,
         counters: Counters,
     ) -> None:
@@ -79,6 +85,8 @@ class Controller:
         self._networks = networks
         self._sandboxes = sandboxes
         self._membership = membership
+        self._explainer = explainer
+        self._dns = dns
         self._whole = Whole()
         self._watch: DriftWatch | None = None
 
@@ -190,6 +198,13 @@ class Controller:
 
     async def remove_sandbox(self, term: str, *, force: bool = False) -> None:
         await self._whole.run(self._sandboxes.remove(term, force=force))
+
+    def name_counts(self) -> dict[str, int]:
+        return asdict(self._dns.counters)
+
+    async def explain(self, term: str) -> Sequence[EndpointPath]:
+        sandbox = find_sandbox(self._view, term)
+        return await self._writer.exclusive(lambda: self._explainer.explain(sandbox))
 
     def logs(
         self, sandbox_id: str, *, tail: int | None = None, since: str = "", follow: bool = False

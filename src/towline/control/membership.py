@@ -54,6 +54,7 @@ class Membership:
                 work.abandon = lambda: self._planner.give_back(endpoint, network)
 
                 def settle() -> None:
+                    self._access.count(work.transitions)
                     self._after_change("connect", sandbox, network)
                     self._announcer.repeat(work.transitions)
 
@@ -77,6 +78,7 @@ class Membership:
 
                 def settle() -> None:
                     self._planner.give_back(endpoint, network)
+                    self._access.count(work.transitions)
                     self._after_change("disconnect", sandbox, network)
 
                 work.settle = settle

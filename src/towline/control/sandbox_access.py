@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from towline.control.collaborators import NameService
 from towline.model.errors import NotFound
 from towline.model.events import Event
+from towline.model.info import Counters
 from towline.model.network import Network
 from towline.model.sandbox import Sandbox
 from towline.model.view import View
+from towline.plan.sandbox import Transition
 from towline.policy.sandbox import find_sandbox
 
 
 class SandboxAccess:
     """Shared by all that changes sandboxes. Event loop only."""
 
-    def __init__(self, view: View, publish: Callable[[Event], None], names: NameService) -> None:
+    def __init__(self, view: View, publish: Callable[[Event], None], names: NameService, counters: Counters) -> None:
         self.view = view
         self._publish = publish
         self._names = names
+        self._counters = counters
         self._locks: dict[str, asyncio.Lock] = {}
 
     def known(self, sandbox_id: str) -> Sandbox:
@@ -51,6 +54,11 @@ class SandboxAccess:
         for endpoint in self.view.endpoints_in(sandbox.id):
             if (network := self.view.network(endpoint.network)) is not None:
                 self.announce(action, sandbox, network)
+
+    def count(self, transitions: Iterable[Transition]) -> None:
+        for transition in transitions:
+            self._counters.joins += len(transition.joins)
+            self._counters.leaves += len(transition.leaves)
 
     def names_changed(self, sandbox_id: str) -> None:
         for endpoint in self.view.endpoints_in(sandbox_id):

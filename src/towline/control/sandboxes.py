@@ -188,6 +188,7 @@ class Sandboxes:
         return started
 
     def _joined(self, sandbox: Sandbox, work: Work) -> None:
+        self._access.count(work.transitions)
         self._access.announce_all("connect", sandbox)
         self._announcer.repeat(work.transitions)
 
@@ -250,13 +251,14 @@ class Sandboxes:
             current = view.sandbox(sandbox.id) or sandbox
             work = self._planner.change(view, current, ended)
             work.unpins = (current.netns,) if current.origin == "run" and current.netns else ()
-            work.settle = lambda: self._after_leave(ended)
+            work.settle = lambda: self._after_leave(ended, work)
             return work
 
         await self._writer.submit(plan)
         return ended
 
-    def _after_leave(self, sandbox: Sandbox) -> None:
+    def _after_leave(self, sandbox: Sandbox, work: Work) -> None:
+        self._access.count(work.transitions)
         self._ports.release(sandbox.id)
         self._access.announce_all("disconnect", sandbox)
         self._access.names_changed(sandbox.id)

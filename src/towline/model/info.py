@@ -24,5 +24,23 @@ class Counters(msgspec.Struct):
     removed: int = 0
     failed: int = 0
     batches: int = 0
+    joins: int = 0
+    leaves: int = 0
     drift_repairs: int = 0
     reconciles: int = 0
+
+
+class PathStep(msgspec.Struct, frozen=True):
+    """One thing on an endpoint's way. text: how it should be. problem: how the kernel differs, "" if it does not."""
+
+    object: str
+    text: str
+    problem: str = ""
+
+
+class EndpointPath(msgspec.Struct, frozen=True):
+    """endpoint: its id. steps: from the process outwards."""
+
+    endpoint: str
+    network: str
+    steps: tuple[PathStep, ...]

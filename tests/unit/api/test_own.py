@@ -49,8 +49,10 @@ async def test_state(socket: str, engine: FakeEngine) -> None:
     resident = re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())
     assert resident is not None
     assert state.pop("memory") == pytest.approx(int(resident[1]) * 1024, rel=0.2)
-    assert state.pop("counters")["created"] == 3
-    assert state == {"daemon_id": "f" * 32, "version": __version__, "revision": engine.revision, "networks": 3}
+    counters = state.pop("counters")
+    assert (counters["created"], counters["dns_queries"]) == (3, 7)
+    known = {"daemon_id": "f" * 32, "version": __version__, "revision": engine.revision}
+    assert state == {**known, "networks": 3, "sandboxes": 0}
 
 
 async def test_info_is_honest(socket: str) -> None:

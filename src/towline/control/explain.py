@@ -1,0 +1,122 @@
+"""An endpoint's whole path, in words, each step checked with the kernel. Runs in the writer thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from towline.control.compare import compare_bridge, compare_interface
+from towline.drivers.registry import Drivers
+from towline.kernel.contract import Inside, Kernel
+from towline.model.desired import Defaults, Interface
+from towline.model.endpoint import Endpoint
+from towline.model.errors import TowlineError
+from towline.model.info import EndpointPath, PathStep
+from towline.model.network import Network
+from towline.model.ruleset import Element
+from towline.model.sandbox import Sandbox
+from towline.model.view import View
+from towline.plan.sandbox import SandboxDesired, realise
+
+_NO_NAMES = "names are not served on this network; /etc/hosts has its own"
+
+
+class Explainer:
+    def __init__(self, view: View, kernel: Kernel, drivers: Drivers) -> None:
+        self._view = view
+        self._kernel = kernel
+        self._drivers = drivers
+
+    def explain(self, sandbox: Sandbox) -> list[EndpointPath]:
+        """One path per endpoint, in order of connection."""
+        will = realise(sandbox, self._view, self._drivers)
+        inside = self._look(will.netns)
+        members = self._members(will.elements)
+        found = []
+        for endpoint in self._view.endpoints_in(sandbox.id):
+            network = self._view.network(endpoint.network)
+            if network is not None:
+                steps = self._steps(sandbox, endpoint, network, will, inside, members)
+                found.append(EndpointPath(endpoint.id, network.name, tuple(steps)))
+        return found
+
+    def _look(self, netns: str) -> Inside | TowlineError | None:
+        try:
+            return self._kernel.sandboxes.look(netns) if netns else None
+        except TowlineError as error:
+            return error
+
+    def _members(self, elements: Sequence[Element]) -> dict[tuple[object, str], dict[bytes, bytes]]:
+        states = {table: self._kernel.nft.read(table) for table in {element.table for element in elements}}
+        return {(table, name): held for table, state in states.items() if state for name, held in state.sets.items()}
+
+    def _steps(
+        self,
+        sandbox: Sandbox,
+        endpoint: Endpoint,
+        network: Network,
+        will: SandboxDesired,
+        inside: Inside | TowlineError | None,
+        members: dict[tuple[object, str], dict[bytes, bytes]],
+    ) -> Iterator[PathStep]:
+        names = ", ".join(endpoint.dns_names)
+        yield PathStep("names", f"answers to {names} at 127.0.0.11" if names else _NO_NAMES)
+        interface = next((i for i in will.interfaces if i.host_name == endpoint.host_link), None)
+        if interface is None:
+            yield PathStep("interface", "none: the sandbox does not run, or the network has no interfaces")
+            return
+        yield _inner(interface, inside)
+        yield _routes(interface, will.defaults, inside)
+        yield self._outer(sandbox, will, interface)
+        yield from self._bridge(network)
+        yield _rules(endpoint, will.elements, members)
+        for port in endpoint.published:
+            where = f"[{port.host_ip}]" if ":" in port.host_ip else port.host_ip
+            yield PathStep("published port", f"{where}:{port.host_port}/{port.protocol} leads to port {port.port}")
+
+    def _outer(self, sandbox: Sandbox, will: SandboxDesired, interface: Interface) -> PathStep:
+        links = {end: self._kernel.links.find(end) for end in (interface.host_name, interface.bridge)}
+        difference = compare_interface(sandbox, will, interface, links)
+        text = f"{interface.host_name} is its end on this host, plugged into {interface.bridge}"
+        return PathStep("host end", text, difference.finding.problem if difference else "")
+
+    def _bridge(self, network: Network) -> Iterator[PathStep]:
+        bridge = self._drivers.desired(network).bridge
+        if bridge is not None:
+            difference = compare_bridge(network, bridge, self._kernel.links.find(bridge.name))
+            text = f"{bridge.name} with {', '.join(bridge.addresses) or 'no address'}"
+            yield PathStep("bridge", text, difference.finding.problem if difference else "")
+
+
+def _inner(interface: Interface, inside: Inside | TowlineError | None) -> PathStep:
+    text = f"{interface.name} in the sandbox: {interface.mac}, {', '.join(interface.addresses)}"
+    if not isinstance(inside, Inside):
+        return PathStep("interface", text, str(inside) if inside else "the sandbox has no namespace")
+    link = next((link for link in inside.links if link.name == interface.name), None)
+    if link is None:
+        return PathStep("interface", text, "does not exist in the namespace")
+    problems = [f"address {a} is missing" for a in interface.addresses if a not in link.addresses]
+    problems += [f"MAC is {link.mac}"] if link.mac != interface.mac else []
+    problems += [] if link.up else ["is down"]
+    return PathStep("interface", text, "; ".join(problems))
+
+
+def _routes(interface: Interface, defaults: Defaults, inside: Inside | TowlineError | None) -> PathStep:
+    wanted = [
+        (family, destination, default)
+        for family, destination, default in (("IPv4", "0.0.0.0/0", defaults.ipv4), ("IPv6", "::/0", defaults.ipv6))
+        if default is not None and default[0] == interface.name
+    ]
+    if not wanted:
+        return PathStep("default route", "does not lead here")
+    text = ", ".join(f"{family} by {default[1] or 'the interface itself'}" for family, _, default in wanted)
+    held = inside.routes if isinstance(inside, Inside) else ()
+    missing = [family for family, destination, default in wanted if (destination, default[1], default[0]) not in held]
+    return PathStep("default route", text, f"the {' and '.join(missing)} route is missing" if missing else "")
+
+
+def _rules(
+    endpoint: Endpoint, elements: Sequence[Element], members: dict[tuple[object, str], dict[bytes, bytes]]
+) -> PathStep:
+    missing = [e for e in elements if members.get((e.table, e.set), {}).get(e.key) != e.data]
+    text = f"guarded against forged frames by {endpoint.host_link}; {len(elements)} set elements for the sandbox"
+    return PathStep("rules", text, f"{len(missing)} elements are missing" if missing else "")
