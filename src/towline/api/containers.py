@@ -34,7 +34,7 @@ async def list_containers(call: Call) -> web.Response:
         pairs = joined(call, sandbox)
         if wanted.matches(sandbox, (network for _, network in pairs)):
             shown.append(wire_container.list_item(sandbox, pairs, call.version, now))
-        if len(shown) == limit:
+        if limit and len(shown) == limit:
             break
     return json_value(shown)
 

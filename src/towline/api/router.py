@@ -42,7 +42,8 @@ class Router(Generic[Handler]):
         self._by_network = by_network
         self._by_container = by_container
         self._own = {key: handler for key, handler in own.items() if "{id}" not in key[1]}
-        self._own_with_id = [(*key, handler) for key, handler in own.items() if "{id}" in key[1]]
+        with_id = ((*key, handler) for key, handler in own.items() if "{id}" in key[1])
+        self._own_with_id = sorted(with_id, key=lambda entry: -len(entry[1]))  # ids may hold slashes
 
     def find(self, method: str, path: str) -> Match[Handler] | None:
         """`path` is decoded and clean."""
