@@ -163,7 +163,7 @@ def beside_firewalld() -> Iterator[tuple[Daemon, Firewalld, Plug, Plug]]:
         there = stack.enter_context(outside(daemon.namespace))
         create(daemon, "ours")
         here = stack.enter_context(plugged(daemon, "ours", 10))
-        assert_reaches(here, there)
+        assert reaches(here, there)
         began = time.monotonic()
         firewalld = stack.enter_context(running_firewalld(daemon.namespace, daemon.root / "firewalld"))
         sys.stdout.write(f"firewalld up after {time.monotonic() - began:.1f} s\n")
@@ -200,4 +200,4 @@ def test_firewalld_keeps_what_it_was_told(beside_firewalld: tuple[Daemon, Firewa
     daemon.start()
     assert daemon.http("DELETE", "/networks/more?wait=1").status == 204
     assert firewalld.command("--list-all") == before
-    assert_reaches(here, there)
+    assert reaches(here, there)

@@ -132,7 +132,7 @@ def test_killed_while_an_error_is_made_good(faulty: FaultyDaemon, how: str) -> N
         if how == "remove" and "web" not in networks(daemon):
             created(daemon)
         faulty.order(*refusals, kill_at=kill_at)
-        if survives(daemon, how):
+        if survives(faulty, how):
             break
         faulty.order()
         daemon.start()
@@ -143,17 +143,20 @@ def test_killed_while_an_error_is_made_good(faulty: FaultyDaemon, how: str) -> N
     assert kill_at > 6
 
 
-def survives(daemon: Daemon, how: str) -> bool:
+def survives(faulty: FaultyDaemon, how: str) -> bool:
+    daemon = faulty.daemon
     try:
         if how == "create":
             assert create(daemon).status in (500, 201)
         else:
             assert daemon.http("DELETE", "/networks/web").status == 204
         eventually(lambda: assert_equal(daemon))
+        faulty.order()
+        assert daemon.http("GET", "/_ping").status == 200  # the last step may have killed it behind our back
     except (http.client.HTTPException, ConnectionError):
         daemon.wait()
         return False
-    return True
+    return daemon.process.poll() is None
 
 
 def test_full_disk() -> None:
