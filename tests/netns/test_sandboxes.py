@@ -202,6 +202,19 @@ def test_announcements_are_seen_and_believed(host: Namespace, env: Env) -> None:
     assert {known[address] for address in ("10.1.0.7", "fd00:1::7", "fe80::42:aff:fe01:7")} == {wanted.mac}
 
 
+def test_nobody_stays_in_a_namespace_that_was_announced(host: Namespace, env: Env) -> None:
+    env.bridges()
+    path = env.made()
+    env.sandboxes.join(path, interface())
+    sandbox = host.call(os.stat, path).st_ino
+    for _ in range(10):
+        env.sandboxes.announce(path, interface())
+    threads = [f"/proc/self/task/{each}/ns/net" for each in os.listdir("/proc/self/task")]
+    assert sandbox not in {os.stat(each).st_ino for each in threads}
+    env.sandboxes.drop(path)
+    await_gone(host, env, "veth0000000")
+
+
 def test_default_routes_move_without_a_moment_without_one(host: Namespace, env: Env) -> None:
     env.bridges()
     path = env.made()
@@ -364,6 +377,8 @@ def test_nothing_is_held_open(env: Env) -> None:
             env.sandboxes.join(env.file, interface(2))
         env.sandboxes.set_defaults(path, Defaults(("eth0", "10.1.0.1")))
         env.sandboxes.look(path)
+        with pytest.raises(KernelError):
+            env.sandboxes.announce(path, interface(1))
         assert env.sandboxes.leave(path, ["veth0000000"]) == [None]
         env.sandboxes.drop(path)
 

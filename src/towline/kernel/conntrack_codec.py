@@ -105,7 +105,8 @@ def parse_count(body: bytes) -> int:
 
 
 def delete_flow(flow: Flow) -> Message:
-    """Exactly this entry: ENOENT if it is gone, even if another one has the same tuple now."""
+    """Exactly this entry: ENOENT if it is gone, even if another one has the same tuple now (unless the kernel put that
+    one at the same place in memory, from which it makes the id)."""
     return Message(_CTNETLINK | _CT_DELETE, 0, _NFGENMSG.pack(flow.family, 0, 0) + flow.key)
 
 

@@ -2,6 +2,7 @@
 
 A thread enters the namespace (2 us), works there and comes back. Only a dedicated worker thread does this, so that the
 event loop's thread never leaves home. Sockets opened inside stay in that namespace; /proc/sys/net follows the thread.
+Start no thread inside, not by an executor either: it would stay there and keep the namespace alive.
 """
 
 from __future__ import annotations

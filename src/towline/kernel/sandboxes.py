@@ -66,8 +66,13 @@ class RealSandboxes:
             return sandboxes_routes.look(self._families)
 
     def announce(self, path: str, interface: Interface) -> None:
-        with self._inside(path):
-            announce.send(interface, lambda sock: self._closer.submit(sock.close))
+        used: list[socket.socket] = []
+        try:
+            with self._inside(path):
+                announce.send(interface, used.append)
+        finally:
+            for sock in used:  # out here: a thread that starts inside would stay there and hold the namespace
+                self._closer.submit(sock.close)
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[int]:
