@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import select
 import socket
 import time
@@ -155,6 +156,29 @@ def test_closing_leaves_nothing(running: RunningServers, ns: Namespace) -> None:
         client.send(b"x")
         with pytest.raises(ConnectionRefusedError):
             client.recv(100)
+
+
+def test_a_namespace_that_ends_keeps_its_table_until_somebody_sweeps(running: RunningServers, ns: Namespace) -> None:
+    running.run(running.servers.close(CLI, gone=True))
+    assert _sockets(ns) == ()
+    assert "dnat to" in _table(ns)
+    running.run(running.servers.sweep(ns.path))
+    running.run(running.servers.sweep(ns.path))
+    running.run(running.servers.sweep("/proc/self/nothing"))
+    assert ns.run(["nft", "list", "ruleset"]) == ""
+
+
+def test_opening_and_closing_at_once_end_in_order(running: RunningServers, ns: Namespace) -> None:
+    async def storm() -> None:
+        servers = running.servers
+        steps = [servers.close(CLI) if index % 2 else servers.open(CLI, ns.path, ServerConfig()) for index in range(21)]
+        await asyncio.gather(*steps)
+
+    running.run(storm())
+    assert texts(ask_udp(ns, "web")) == ["10.1.0.2"]
+    assert len(_sockets(ns)) == 2
+    running.close(CLI)
+    assert ns.run(["nft", "list", "ruleset"]) == ""
 
 
 def test_opening_twice_is_opening_once(running: RunningServers, ns: Namespace) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable, Sequence
+from weakref import WeakValueDictionary
 
 from towline.dns.config import ServerConfig
 from towline.dns.names import Directory, DnsView
@@ -36,8 +37,9 @@ class DnsServers:
         self._directory = Directory(view, services)
         self._forwarder = Forwarder(self.counters, port=upstream_port, capacity=capacity)
         self._enter = Enter()
+        self._clean = Enter()
         self._servers: dict[str, SandboxServer] = {}
-        self._lock = asyncio.Lock()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def open(self, sandbox_id: str, netns: str, config: ServerConfig) -> None:
         """Serve 127.0.0.11 in the namespace at this path, where lo must be up; the same ports as before a restart.
@@ -45,19 +47,27 @@ class DnsServers:
         A sandbox that is open in the same namespace is only configured; in another one it is closed there first.
         Raises OSError, KernelError, or what a namespace's path deserves; then nothing is left.
         """
-        async with self._lock:
+        async with self._lock_of(sandbox_id):
             server = self._servers.get(sandbox_id)
             if server is not None and server.netns != netns:
-                await self._close(sandbox_id)
+                await self._close(sandbox_id, gone=False)
                 server = None
             if server is None:
                 server = await self._open(sandbox_id, netns)
             server.configure(config)
 
-    async def close(self, sandbox_id: str) -> None:
-        """Stop serving and remove the table from the namespace, if there still is one. Not open is no error."""
-        async with self._lock:
-            await self._close(sandbox_id)
+    async def close(self, sandbox_id: str, *, gone: bool = False) -> None:
+        """Stop serving and remove the table from the namespace. Not open is no error.
+
+        The kernel takes some 16 ms to take a table's hooks away; only the caller waits for it. gone: the namespace
+        ends with the sandbox, so that its table need not be removed.
+        """
+        async with self._lock_of(sandbox_id):
+            await self._close(sandbox_id, gone=gone)
+
+    async def sweep(self, netns: str) -> None:
+        """Remove a table that an earlier daemon left in a namespace that has no business with us any more."""
+        await self._remove(netns, f"namespace {netns}")
 
     def configure(self, sandbox_id: str, config: ServerConfig) -> None:
         """Forward differently from now on; nothing happens if it is not open."""
@@ -80,12 +90,15 @@ class DnsServers:
 
     async def stop(self) -> None:
         """For the end of the daemon: tables stay, so that the next one takes the same ports."""
-        async with self._lock:
-            servers, self._servers = list(self._servers.values()), {}
-            for server in servers:
-                await server.close()
-            await self._forwarder.close()
-            self._enter.close()
+        servers, self._servers = list(self._servers.values()), {}
+        for server in servers:
+            await server.close()
+        await self._forwarder.close()
+        self._enter.close()
+        self._clean.close()
+
+    def _lock_of(self, sandbox_id: str) -> asyncio.Lock:
+        return self._locks.setdefault(sandbox_id, asyncio.Lock())
 
     async def _open(self, sandbox_id: str, netns: str) -> SandboxServer:
         opened = await self._enter(netns, open_sockets)
@@ -100,15 +113,19 @@ class DnsServers:
         self._servers[sandbox_id] = server
         return server
 
-    async def _close(self, sandbox_id: str) -> None:
+    async def _close(self, sandbox_id: str, *, gone: bool) -> None:
         server = self._servers.pop(sandbox_id, None)
         if server is None:
             return
         await server.close()
         self._directory.forget(sandbox_id)
+        if not gone:
+            await self._remove(server.netns, f"sandbox {sandbox_id[:12]}")
+
+    async def _remove(self, netns: str, what: str) -> None:
         try:
-            await self._enter(server.netns, remove_redirect)
+            await self._clean(netns, remove_redirect)
         except NamespaceGone:
             return
         except (TowlineError, OSError) as error:
-            _log.warning("sandbox %s: its DNS redirect stays: %s", sandbox_id[:12], error)
+            _log.warning("%s: its DNS redirect stays: %s", what, error)

@@ -43,11 +43,19 @@ class DnsCounters(msgspec.Struct):
 
 
 class Origin(NamedTuple):
-    """Who asks. upstreams: those that may be asked for it, in order."""
+    """Who asks. upstreams: those that may be asked for it, in order. scope: origins of one scope are told the same."""
 
     sandbox: str
     inside: Inside
     upstreams: tuple[Upstream, ...]
+    scope: str
+
+
+def origin_of(sandbox: str, inside: Inside, upstreams: tuple[Upstream, ...]) -> Origin:
+    """Servers of the host say the same to every sandbox; those in a sandbox's own network need not."""
+    shared = all(upstream.host for upstream in upstreams)
+    scope = " ".join(("" if shared else sandbox, *map(str, upstreams)))
+    return Origin(sandbox, inside, upstreams, scope)
 
 
 class _Outcome(NamedTuple):
@@ -164,12 +172,9 @@ async def _by_udp(opener: Opener, query: Query, data: bytes) -> _Outcome | None:
 
 
 def _key(origin: Origin, query: Query) -> Hashable:
-    """Servers of the host say the same to every sandbox; those in a sandbox's own network need not."""
-    shared = all(upstream.host for upstream in origin.upstreams)
-    flags = query.flags & (wire.RD | wire.CD)
+    """Everything in a plain query that its answer may depend on."""
     edns = None if query.edns is None else query.edns.flags
-    name = query.name.lower()
-    return (origin.upstreams, "" if shared else origin.sandbox, name, query.qtype, query.qclass, flags, edns)
+    return (query.name.lower(), query.qtype, query.qclass, query.flags & (wire.RD | wire.CD), edns, origin.scope)
 
 
 def _default_capacity() -> int:

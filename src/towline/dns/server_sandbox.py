@@ -13,7 +13,7 @@ from towline.dns import wire
 from towline.dns.answer import Forward, answer
 from towline.dns.config import MAX_UPSTREAMS, ServerConfig
 from towline.dns.names import Names
-from towline.dns.server_forward import DnsCounters, Forwarder, Origin
+from towline.dns.server_forward import DnsCounters, Forwarder, Origin, origin_of
 from towline.dns.server_sockets import Inside, Opened
 from towline.dns.server_stream import StreamServer
 
@@ -43,9 +43,9 @@ class SandboxServer:
         """How it forwards from now on."""
         upstreams = config.upstreams[:MAX_UPSTREAMS]
         self._ndots = config.ndots
-        self._outside = Origin(self.sandbox_id, self._inside, upstreams)
+        self._outside = origin_of(self.sandbox_id, self._inside, upstreams)
         own = tuple(upstream for upstream in upstreams if not upstream.host)
-        self._confined = Origin(self.sandbox_id, self._inside, own)
+        self._confined = origin_of(self.sandbox_id, self._inside, own)
 
     async def start(self, opened: Opened) -> None:
         """Takes the sockets over."""

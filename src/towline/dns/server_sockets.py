@@ -1,4 +1,4 @@
-"""Sockets inside sandboxes' network namespaces. One worker thread enters them; the event loop's thread never does."""
+"""Sockets inside sandboxes' network namespaces. Worker threads enter them; the event loop's thread never does."""
 
 from __future__ import annotations
 
