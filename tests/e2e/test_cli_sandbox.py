@@ -89,6 +89,12 @@ def test_without_rm_it_stays_and_can_be_started_again(web: Daemon) -> None:
     assert towline(web, "rm", "shop").status == 0
 
 
+def test_a_name_is_free_again_when_the_client_ends(web: Daemon) -> None:
+    for _ in range(3):
+        done = inside(web, "--name", "shop", "--ip", "10.9.0.9", "true")
+        assert (done.status, done.err) == (0, "")
+
+
 def test_standard_streams_are_the_callers(web: Daemon) -> None:
     done = subprocess.run(
         command(web, "run", "--rm", "--network", "web", "--", "sh", "-c", "cat; echo oops >&2"),
