@@ -14,7 +14,7 @@ import sys
 from towline.cli import run
 from towline.cli.client import Client
 from towline.cli.errors import CliError
-from towline.cli.values import Object, as_list, as_text
+from towline.cli.values import Object, as_list, as_object, as_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def _launch(sandbox_id: str, started: Object, body: Object) -> Launch:
         directory=as_text(body.get("directory")),
         state=os.path.dirname(files[0][0]),
         files=tuple(files),
+        sysctls=tuple((key, as_text(value)) for key, value in as_object(body.get("sysctls")).items()),
     )
 
 

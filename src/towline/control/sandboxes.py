@@ -215,6 +215,7 @@ class Sandboxes:
             command=sandbox.command,
             environment=sandbox.environment,
             directory=sandbox.directory,
+            sysctls=tuple(sandbox.sysctls.items()),
             files=(
                 (files.hosts, "/etc/hosts"),
                 (files.resolv_conf, "/etc/resolv.conf"),

@@ -42,6 +42,8 @@ def enter_new(launch: Launch) -> None:
         raise Refused(error.errno or 0, what) from error
     _check(_libc.setns(fd, _NEWNET), what)
     os.close(fd)
+    for key, value in launch.sysctls:
+        _write_sysctl(key, value)
     _check(_libc.unshare(_NEWNS | _NEWUTS), "make mount and UTS namespaces")
     _check(_mount("none", "/", "", _REC | _SLAVE), "make mounts private")
     for source, target in launch.files:
@@ -71,6 +73,19 @@ def adopt_orphans() -> None:
 def name_process(name: str) -> None:
     """As `ps -o comm` shows it; 15 bytes."""
     _libc.prctl(_NAME, os.fsencode(name), 0, 0, 0)
+
+
+def _write_sysctl(key: str, value: str) -> None:
+    """/proc/sys/net shows the namespace of whoever opens it. In a name "/" stands for a dot that is no separator."""
+    path = key.translate({ord("."): "/", ord("/"): "."})
+    try:
+        fd = os.open(f"/proc/sys/{path}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, os.fsencode(value))
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise Refused(error.errno or 0, f"set sysctl {key} to {value}") from error
 
 
 def _fresh_sysfs() -> None:

@@ -13,10 +13,21 @@ class Launch:
 
     netns: path of a network namespace. files: (source, target): each source is seen at target, inside only.
     environment: "KEY=VALUE". state: directory for the records of process and exit. log: where a detached command's
-    output goes, "" in the foreground.
+    output goes, "" in the foreground. sysctls: (name as for sysctl(8), value), written inside.
     """
 
-    __slots__ = ("command", "directory", "environment", "files", "hostname", "log", "netns", "sandbox", "state")
+    __slots__ = (
+        "command",
+        "directory",
+        "environment",
+        "files",
+        "hostname",
+        "log",
+        "netns",
+        "sandbox",
+        "state",
+        "sysctls",
+    )
 
     def __init__(
         self,
@@ -30,6 +41,7 @@ class Launch:
         environment: tuple[str, ...] = (),
         directory: str = "/",
         log: str = "",
+        sysctls: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self.sandbox = sandbox
         self.netns = netns
@@ -40,13 +52,14 @@ class Launch:
         self.environment = environment
         self.directory = directory
         self.log = log
+        self.sysctls = sysctls
 
     def encode(self) -> bytes:
         """Length in ten digits, then texts ended by NUL (none can contain one); a list begins with its count."""
         single = (self.sandbox, self.netns, self.hostname, self.state, self.directory, self.log)
-        flat = tuple(text for pair in self.files for text in pair)
+        files, sysctls = (tuple(text for pair in pairs for text in pair) for pairs in (self.files, self.sysctls))
         parts = list(single)
-        for many in (self.command, self.environment, flat):
+        for many in (self.command, self.environment, files, sysctls):
             parts += (str(len(many)), *many)
         body = b"".join(os.fsencode(part) + b"\0" for part in parts)
         return b"%010d" % len(body) + body
@@ -60,7 +73,7 @@ def decode_launch(body: bytes) -> Launch:
         return tuple([next(parts) for _ in range(int(next(parts)))])
 
     sandbox, netns, hostname, state, directory, log = (next(parts) for _ in range(6))
-    command, environment, flat = many(), many(), many()
+    command, environment, files, sysctls = many(), many(), many(), many()
     return Launch(
         sandbox=sandbox,
         netns=netns,
@@ -70,7 +83,8 @@ def decode_launch(body: bytes) -> Launch:
         log=log,
         command=command,
         environment=environment,
-        files=tuple(zip(flat[::2], flat[1::2], strict=True)),
+        files=tuple(zip(files[::2], files[1::2], strict=True)),
+        sysctls=tuple(zip(sysctls[::2], sysctls[1::2], strict=True)),
     )
 
 
