@@ -370,6 +370,27 @@ class FlowsConformance:
         assert env.flows.forget([f"10.1.0.{i}" for i in range(2, 200)]) == 58
         assert env.left() == {("192.0.2.1", "203.0.113.1")}
 
+    def test_flows_from_before_a_port_was_published(self, env: FlowsEnv) -> None:
+        for client, to, port in (
+            ("192.0.2.1", "192.0.2.9", 53),
+            ("192.0.2.2", "192.0.2.8", 53),
+            ("192.0.2.3", "192.0.2.9", 54),
+            ("fd00::1", "fd00::9", 53),
+        ):
+            env.add("udp", client, to, port, to)
+        env.add("tcp", "192.0.2.4", "192.0.2.9", 53, "192.0.2.9")
+        env.add("udp", "192.0.2.5", "192.0.2.9", 53, "10.1.0.7")
+        assert env.flows.forget_untranslated("udp", []) == 0
+        assert env.flows.forget_untranslated("udp", [("192.0.2.9", 53)]) == 1
+        assert env.flows.forget_untranslated("udp", [("0.0.0.0", 53), ("::", 54)]) == 1
+        assert env.left() == {
+            ("192.0.2.3", "192.0.2.9"),
+            ("fd00::1", "fd00::9"),
+            ("192.0.2.4", "192.0.2.9"),
+            ("192.0.2.5", "192.0.2.9"),
+        }
+        assert env.flows.forget_untranslated("udp", [("::", 53), ("192.0.2.9", 54)]) == 2
+
     def test_what_is_no_address_or_protocol_is_refused(self, env: FlowsEnv) -> None:
         with pytest.raises(ValueError, match="10.1"):
             env.flows.forget(["10.1"])

@@ -1,5 +1,8 @@
-"""Connections to addresses that nobody has any more are forgotten in the background: walking the kernel's table takes
-tens of milliseconds, which no answer should wait for."""
+"""Connections that the rules have left behind are forgotten in the background: walking the kernel's table takes tens of
+milliseconds, which no answer should wait for.
+
+Two kinds: those to addresses that nobody has any more; and UDP flows that began while their port was not published,
+whose packets the kernel would leave untranslated for as long as they come."""
 
 from __future__ import annotations
 
@@ -7,11 +10,16 @@ import logging
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from towline.kernel.contract import Flows
 from towline.model.errors import KernelError
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Place = tuple[str, int]
+"""Host address ("0.0.0.0" and "::": any) and port."""
 
 
 class FlowSweeper:
@@ -20,22 +28,33 @@ class FlowSweeper:
     def __init__(self, flows: Flows) -> None:
         self._flows = flows
         self._lock = threading.Lock()
-        self._waiting: set[str] = set()
+        self._gone: set[str] = set()
+        self._opened: set[Place] = set()
         self._thread = ThreadPoolExecutor(1, "flows")
 
     def forget(self, addresses: Iterable[str]) -> None:
         """addresses: bare, of both families."""
+        self._gather(self._gone, addresses)
+
+    def opened(self, places: Iterable[Place]) -> None:
+        """UDP ports that are published from now on."""
+        self._gather(self._opened, places)
+
+    def _gather(self, waiting: set[T], more: Iterable[T]) -> None:
         with self._lock:
-            idle = not self._waiting
-            self._waiting.update(addresses)
-            if idle and self._waiting:
+            idle = not self._gone and not self._opened
+            waiting.update(more)
+            if idle and waiting:
                 self._thread.submit(self._walk)
 
     def _walk(self) -> None:
         with self._lock:
-            addresses, self._waiting = sorted(self._waiting), set()
+            gone, opened = sorted(self._gone), sorted(self._opened)
+            self._gone.clear()
+            self._opened.clear()
         try:
-            self._flows.forget(addresses)
+            self._flows.forget(gone)
+            self._flows.forget_untranslated("udp", opened)
         except KernelError as error:
             log.warning("connections not forgotten", extra={"fields": {"error": str(error)}})
 

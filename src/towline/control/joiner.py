@@ -53,9 +53,11 @@ class Joiner:
                 raise error
 
     def leave(self, work: Work) -> bool:
-        """Everything that the work gives up; goes on after an error. True if something is left for reconcile."""
+        """Everything that the work gives up, and what its new ports make stale; goes on after an error. True if something
+        is left for reconcile."""
         left = False
         for transition in work.transitions:
+            self._sweeper.opened(transition.opened)
             if transition.leaves:
                 left |= self._part(transition)
         for path in work.unpins:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from ipaddress import ip_address
 from itertools import product
 
@@ -60,6 +60,20 @@ class CtNetlinkFlows:
                     found[flow.key] = flow
         return self._delete(list(found.values()))
 
+    def forget_untranslated(self, protocol: str, places: Sequence[tuple[str, int]]) -> int:
+        """See `contract.Flows`. ValueError for an address or protocol name that is none."""
+        number = protocol_number(protocol)
+        wanted = {(ip_address(address).packed, port) for address, port in places}
+        if not wanted or not self._count():
+            return 0
+        found: list[Flow] = []
+        for family in dict.fromkeys(_family(address) for address, _ in wanted):
+            for body in self._dump(codec.get_flows(family, protocol=number), "list flows"):
+                flow = codec.parse_flow(body)
+                if flow and flow.original.protocol == number and flow.is_untranslated() and _is_towards(flow, wanted):
+                    found.append(flow)
+        return self._delete(found)
+
     def _count(self) -> int:
         with as_kernel_error("count flows"):
             return sum(codec.parse_count(body) for _, body in self._socket.get(codec.get_count()))
@@ -97,6 +111,11 @@ def _questions(wanted: Iterable[bytes], protocol: int, port: int, *, filtered: b
 
 def _family(address: bytes) -> int:
     return socket.AF_INET if len(address) == 4 else socket.AF_INET6
+
+
+def _is_towards(flow: Flow, places: Collection[tuple[bytes, int]]) -> bool:
+    address, port = flow.original.destination, flow.original.port
+    return (address, port) in places or (bytes(len(address)), port) in places
 
 
 def _is_meant(flow: Flow, protocol: int, port: int) -> bool:

@@ -168,6 +168,12 @@ class Flows(Protocol):
         """
         ...
 
+    def forget_untranslated(self, protocol: str, places: Sequence[tuple[str, int]]) -> int:
+        """Remove the entries of a protocol towards these addresses and ports ("0.0.0.0", "::": any of the family) that
+        are not translated at all: made while nobody was published there, they would keep their flow from it. Answers
+        how many; costs as `forget`."""
+        ...
+
 
 class Kernel(Protocol):
     """Everything above for one network namespace."""

@@ -5,7 +5,7 @@ conformance suite runs against both.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from ipaddress import ip_address, ip_interface
 from os.path import dirname
 
@@ -298,3 +298,18 @@ class FakeFlows:
         gone = len(self.flows) - len(kept)
         self.flows = kept
         return gone
+
+    def forget_untranslated(self, protocol: str, places: Sequence[tuple[str, int]]) -> int:
+        protocol_number(protocol)
+        wanted = {(ip_address(address), port) for address, port in places}
+        if refused := self.faults.check("forget", next(iter(places), ("", 0))[0], "remove flows"):
+            raise refused
+        gone = [flow for flow in self.flows if flow.protocol == protocol and _is_untranslated_to(flow, wanted)]
+        self.flows = [flow for flow in self.flows if flow not in gone]
+        return len(gone)
+
+
+def _is_untranslated_to(flow: FakeFlow, places: Collection[tuple[object, int]]) -> bool:
+    target = ip_address(flow.original[1])
+    anywhere = ip_address("0.0.0.0" if target.version == 4 else "::")
+    return flow.original == flow.reply[::-1] and bool({(target, flow.port), (anywhere, flow.port)} & set(places))

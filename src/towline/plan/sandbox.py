@@ -16,19 +16,21 @@ from towline.plan.gateways import Gateways, Member, choose
 
 
 class SandboxDesired(msgspec.Struct, frozen=True):
-    """netns "": nothing at all, the sandbox does not run."""
+    """netns "": nothing at all, the sandbox does not run. datagrams: host address and port of published UDP ports."""
 
     netns: str = ""
     interfaces: tuple[Interface, ...] = ()
     defaults: Defaults = Defaults()
     elements: tuple[Element, ...] = ()
+    datagrams: tuple[tuple[str, int], ...] = ()
 
 
 NOTHING = SandboxDesired()
 
 
 class Transition(msgspec.Struct, frozen=True):
-    """From one desired state of a sandbox to another. defaults: None if they stay; former: what they were."""
+    """From one desired state of a sandbox to another. defaults: None if they stay; former: what they were. opened: UDP
+    ports of the host that are published only now."""
 
     netns: str
     joins: tuple[Interface, ...] = ()
@@ -37,6 +39,7 @@ class Transition(msgspec.Struct, frozen=True):
     former: Defaults = Defaults()
     gains: tuple[Element, ...] = ()
     losses: tuple[Element, ...] = ()
+    opened: tuple[tuple[str, int], ...] = ()
 
 
 def members_of(sandbox: Sandbox, view: View, drivers: Drivers) -> list[Member]:
@@ -63,6 +66,12 @@ def realise(sandbox: Sandbox, view: View, drivers: Drivers) -> SandboxDesired:
         interfaces=tuple(member.attachment.interface for member in members),
         defaults=_defaults(choose(members)),
         elements=tuple(dict.fromkeys(element for member in members for element in _elements(member))),
+        datagrams=tuple(
+            (port.host_ip, port.host_port)
+            for member in members
+            for port in member.endpoint.published
+            if port.protocol == "udp" and port.host_port
+        ),
     )
 
 
@@ -101,4 +110,5 @@ def transition(before: SandboxDesired, after: SandboxDesired) -> Transition:
         former=before.defaults,
         gains=tuple(e for e in after.elements if e not in held),
         losses=tuple(e for e in before.elements if e not in wanted),
+        opened=tuple(place for place in after.datagrams if place not in before.datagrams),
     )
