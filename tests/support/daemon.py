@@ -21,6 +21,7 @@ import pytest
 
 from tests.support.netns import Namespace, namespace
 from tests.support.notify import NotifySocket
+from tests.support.remains import clear_away
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOWLINED = (str(Path(sys.executable).with_name("towlined")),)
@@ -233,6 +234,7 @@ def fresh_daemon(
         root = Path(tempfile.mkdtemp(prefix="towline-"))  # short: the socket's path has at most 107 bytes
         cleanup.callback(shutil.rmtree, root, ignore_errors=True)
         daemon = Daemon(where, root, args=args, entry=entry, environment=environment)
+        cleanup.callback(clear_away, daemon.exec_root)
         cleanup.callback(daemon.close)
         try:
             yield daemon

@@ -61,6 +61,10 @@ class Flow(NamedTuple):
     def ends(self) -> frozenset[bytes]:
         return frozenset((*self.original[:2], *self.reply[:2]))
 
+    def is_untranslated(self) -> bool:
+        """As far as addresses tell."""
+        return self.original[:2] == (self.reply.destination, self.reply.source)
+
 
 def protocol_number(name: str) -> int:
     """0 for "". ValueError if it is none that has flows of interest."""
