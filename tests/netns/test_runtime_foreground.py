@@ -216,12 +216,16 @@ async def test_the_daemon_follows_it_by_either_process(box: Sandboxes) -> None:
 
 async def detached(box: Sandboxes, script: str) -> Watch:
     """Running, and it has said something."""
-    watch = await box.supervisor.start_detached(box.shell(f"{script}"))
+    watch = await box.supervisor.start_detached(box.shell(script))
+    await said(box)
+    return watch
+
+
+async def said(box: Sandboxes) -> None:
+    """Something is in the log."""
     never: asyncio.Future[object] = asyncio.get_running_loop().create_future()
     async with asyncio.timeout(PATIENCE):
-        async for _ in follow_log(box.supervisor.log("ab12"), never):
-            return watch
-    raise AssertionError
+        await anext(follow_log(box.supervisor.log("ab12"), never))
 
 
 async def test_exec_is_beside_the_command(box: Sandboxes) -> None:
@@ -333,6 +337,7 @@ async def test_mounts_do_not_leak_where_they_are_shared(box: Sandboxes) -> None:
     host.stdout.close()
     watch = box.supervisor.attach("ab12", process)
     assert isinstance(watch, Watch)
+    await said(box)
     await end(watch)
     assert seen.startswith(Path("/etc/hosts").read_text())
     assert " /etc/hosts " not in seen
