@@ -53,8 +53,8 @@ class Joiner:
                 raise error
 
     def leave(self, work: Work) -> bool:
-        """Everything that the work gives up, and what its new ports make stale; goes on after an error. True if something
-        is left for reconcile."""
+        """Everything that the work gives up, and what its new ports make stale; goes on after an error. True if
+        something is left for reconcile."""
         left = False
         for transition in work.transitions:
             self._sweeper.opened(transition.opened)
