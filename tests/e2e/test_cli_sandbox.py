@@ -275,6 +275,17 @@ def test_inspect_shows_the_whole_sandbox(web: Daemon) -> None:
     assert found["endpoints"][0]["published"][0]["host_port"] == 8080
 
 
+def test_inspect_checks_the_path_with_the_kernel(web: Daemon) -> None:
+    towline(web, "run", "-d", "--network", "web", "--name", "shop", *SLEEP)
+    problems = "{{range .path}}{{range .steps}}{{.problem}}{{end}}{{end}}"
+    assert field(web, "shop", "{{len .path}}") == "1"
+    assert field(web, "shop", problems) == ""
+    assert "    ok     " in towline(web, "inspect", "shop").out
+    assert towline(web, "exec", "shop", "ip", "address", "flush", "dev", "eth0").status == 0
+    assert field(web, "shop", problems) != ""
+    assert "    wrong  " in towline(web, "inspect", "shop").out
+
+
 def test_top_counts_what_goes_through(web: Daemon, tmp_path: Path) -> None:
     """The client reads the counters of the daemon's namespace."""
     towline(web, "run", "-d", "--network", "web", "--name", "shop", *SLEEP)

@@ -51,10 +51,10 @@ def _endpoint(endpoint: Object, path: Object) -> str:
 
 
 def _step(step: Object) -> str:
-    """One part of the path: what is there, or what is wrong with it."""
+    """One part of the path: how it should be, and what is wrong with it."""
     about, told, problem = (output.cell(as_text(step.get(key))) for key in ("object", "text", "problem"))
     mark = output.paint("wrong", "red", sys.stdout) if problem else output.paint("ok", "green", sys.stdout) + "   "
-    words = ": ".join(filter(None, (about, problem or told)))
+    words = ": ".join(filter(None, (about, told, problem)))
     return f"{_INDENT * 2}{mark}  {words}\n"
 
 

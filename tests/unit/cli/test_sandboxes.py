@@ -156,7 +156,7 @@ PATH = [
         "endpoint": "e-web",
         "steps": [
             {"object": "interface eth0", "text": "is up", "problem": ""},
-            {"object": "default route", "text": "", "problem": "is missing"},
+            {"object": "default route", "text": "by 10.80.0.1", "problem": "is missing"},
         ],
     }
 ]
@@ -183,7 +183,7 @@ def test_inspect_explains_the_path(serve: Serve, capsys: Capture) -> None:
         "    names       shop, sql\n"
         "    ports       0.0.0.0:8080->80/tcp\n"
         "    ok     interface eth0: is up\n"
-        "    wrong  default route: is missing\n"
+        "    wrong  default route: by 10.80.0.1: is missing\n"
     )
     assert daemon.requests[1].line == f"GET /towline/v1/sandboxes/{shop['id']}/explain HTTP/1.1"
 
