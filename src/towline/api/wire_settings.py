@@ -74,9 +74,8 @@ def gateways(endpoint: Endpoint, network: Network) -> tuple[str, str]:
     """Gateway addresses of both families that the network offers this endpoint; "" for none."""
     if network.internal:
         return "", ""
-    return _gateway(endpoint.ipv4, network, "DefaultGatewayIPv4"), _gateway(
-        endpoint.ipv6, network, "DefaultGatewayIPv6"
-    )
+    gateway4 = _gateway(endpoint.ipv4, network, "DefaultGatewayIPv4")
+    return gateway4, _gateway(endpoint.ipv6, network, "DefaultGatewayIPv6")
 
 
 def _endpoint(sandbox: Sandbox, endpoint: Endpoint, network: Network, version: Version) -> dict[str, Any]:
