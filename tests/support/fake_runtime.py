@@ -96,8 +96,12 @@ class FakeNameServers:
         self.open_in: dict[str, str] = {}
         self.configs: dict[str, ServerConfig] = {}
         self.changes: list[str] = []
+        self.refuse: OSError | None = None
 
     async def open(self, sandbox_id: str, netns: str, config: ServerConfig) -> None:
+        if self.refuse is not None:
+            refusal, self.refuse = self.refuse, None
+            raise refusal
         self.open_in[sandbox_id] = netns
         self.configs[sandbox_id] = config
 

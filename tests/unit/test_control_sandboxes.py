@@ -361,3 +361,15 @@ async def test_explain_follows_the_path_and_checks_it(world: World, engine: Cont
     assert problems["interface"] == "address 10.9.0.2/24 is missing"
     assert problems["default route"] == "the IPv4 route is missing"
     assert problems["rules"].endswith("elements are missing")
+
+
+@pytest.mark.parametrize("attached", [True, False])
+async def test_names_that_cannot_be_served_undo_the_join(world: World, engine: Controller, attached: bool) -> None:
+    world.sandboxes.make("/run/netns/x")
+    world.dns.refuse = OSError(errno.EADDRNOTAVAIL, "cannot assign requested address")
+    act = engine.create_sandbox(asking("xx", netns="/run/netns/x")) if attached else start(engine, asking("xx"))
+    with pytest.raises(Failure, match=r"^sandbox xx: its name server at 127\.0\.0\.11 cannot be opened"):
+        await act
+    assert plugs(world) == set()
+    assert (engine.sandbox("xx") is None) == attached
+    assert list(await engine.diagnose()) == []

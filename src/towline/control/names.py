@@ -9,9 +9,10 @@ from pathlib import Path
 
 from towline.control.collaborators import NameServers
 from towline.control.host import RESOLV_CONF
-from towline.dns.config import ServerConfig
+from towline.dns.config import RESOLVER, ServerConfig
 from towline.dns.hosts import parse_extra_host, render_hosts
 from towline.dns.resolvconf import digest, parse_resolv_conf, render_host, render_internal, render_legacy
+from towline.model.errors import Failure
 from towline.model.network import RESERVED_NAMES, Network
 from towline.model.requests import StartedSandbox
 from towline.model.sandbox import Sandbox
@@ -34,10 +35,16 @@ class Names:
         text, config = self._resolution(sandbox, networks)
         files = self._write(sandbox, text)
         if config is not None and sandbox.netns:
-            await self._servers.open(sandbox.id, sandbox.netns, config)
+            await self._serve(sandbox, config)
         else:
             await self._servers.close(sandbox.id)
         return files
+
+    async def _serve(self, sandbox: Sandbox, config: ServerConfig) -> None:
+        try:
+            await self._servers.open(sandbox.id, sandbox.netns, config)
+        except OSError as error:
+            raise Failure(f"sandbox {sandbox.name}: its name server at {RESOLVER} cannot be opened: {error}") from error
 
     async def close(self, sandbox_id: str) -> None:
         await self._servers.close(sandbox_id)

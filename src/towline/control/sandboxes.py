@@ -90,10 +90,17 @@ class Sandboxes:
 
         await self._writer.submit(plan)
         if attached:
-            sandbox = self._access.known(sandbox_id)
-            await self._begin(sandbox)
-            self._follow(sandbox)
+            await self._begin_attached(self._access.known(sandbox_id))
         return Created(sandbox_id)
+
+    async def _begin_attached(self, sandbox: Sandbox) -> None:
+        """Names cannot be served: then nothing is left of it."""
+        try:
+            await self._begin(sandbox)
+        except BaseException:
+            await self._forget(await self._leave(sandbox, code=0, finished=time.time_ns()))
+            raise
+        self._follow(sandbox)
 
     def _first_endpoints(self, sandbox: Sandbox, admitted: Admitted) -> list[tuple[Endpoint, Network]]:
         made: list[tuple[Endpoint, Network]] = []

@@ -50,8 +50,9 @@ def _steps(interface: Interface, index: int, *, ipv6: bool) -> list[Step]:
     """The link-local address is made here, and before the link is up, because the kernel's own would be tentative for a
     second or two; the kernel finds it and makes none, but makes it anew after the link was down."""
     name = interface.name
+    loopback = Step(codec.set_named_link("lo", up=True), "set lo up")  # down in a namespace that nobody has touched yet
     attrs = [codec.alias_attr(interface.alias), *([codec.link_local_attr(automatic=True)] if ipv6 else [])]
-    steps = [Step(codec.set_link(index, *attrs), f"set alias of {name}")]
+    steps = [loopback, Step(codec.set_link(index, *attrs), f"set alias of {name}")]
     if ipv6:
         own = link_local(interface.mac)
         steps.append(Step(codec.add_address(index, own, automatic=True), f"add address {own} to {name}"))
