@@ -182,6 +182,7 @@ async def test_abandoned_before_the_word(box: Sandboxes) -> None:
     pending = await box.supervisor.prepare(box.shell("echo run"))
     await asyncio.wait_for(pending.abandon(), PATIENCE)
     assert started(pending.process.pid) is None
+    assert os.listdir(box.supervisor.state("ab12")) == ["shim.err"]
     assert_unknown(box.supervisor.attach("ab12", pending.process))
     assert box.output() == ""
 
@@ -231,6 +232,9 @@ while True: signal.pause()
     assert watch.signal(signal.SIGUSR1)
     await line(watch, box, 2)
     shim = int(Path(f"/proc/{watch.process.pid}/stat").read_text().rpartition(") ")[2].split()[1])
+    sessions = [os.getsid(pid) for pid in (watch.process.pid, shim, 0)]
+    assert sessions[0] == watch.process.pid
+    assert len(set(sessions)) == 3
     os.kill(shim, signal.SIGHUP)  # the shim passes it on and lives
     assert await line(watch, box, 3) == ["ready", "SIGUSR1", "SIGHUP"]
     assert (await asyncio.wait_for(watch.stop(PATIENCE), PATIENCE)).code == 7

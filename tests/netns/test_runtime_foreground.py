@@ -8,16 +8,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.support.netns import Namespace
 from tests.support.sandbox import PATIENCE, Sandboxes, end, host_mounts, python, wait_gone
 from towline.model.sandbox import Process
-from towline.runtime.identity import started
+from towline.runtime.identity import boot_id, started
 from towline.runtime.launch import Launch
 from towline.runtime.logread import follow_log
 from towline.runtime.lookup import Exit
@@ -364,18 +366,56 @@ async def test_a_daemon_that_ends_before_the_word(box: Sandboxes) -> None:
     assert box.output() == ""
 
 
-async def test_the_machine_was_restarted(box: Sandboxes) -> None:
-    """Its run directory may be on a disk, and another process have the same pid and start time."""
-    bystander = subprocess.Popen(["sleep", "1000"])
-    process = Process(bystander.pid, started(bystander.pid) or 0)
+@pytest.fixture
+def bystander() -> Iterator[Process]:
+    """A process of somebody else."""
+    process = subprocess.Popen(["sleep", "1000"])
+    yield Process(process.pid, started(process.pid) or 0)
+    process.kill()
+    process.wait()
+
+
+def write_record(box: Sandboxes, boot: str, shim: Process, command: Process) -> None:
     state = Path(box.supervisor.state("ab12"))
-    state.mkdir(parents=True)
-    other = {"pid": 1, "started": 1}
-    mine = {"pid": process.pid, "started": process.started}
-    (state / "process").write_text(json.dumps({"boot": "another", "shim": other, "command": mine}))
-    found = box.supervisor.attach("ab12", process)
+    state.mkdir(parents=True, exist_ok=True)
+    record = {"boot": boot, "shim": structs.asdict(shim), "command": structs.asdict(command)}
+    (state / "process").write_text(json.dumps(record))
+
+
+async def test_the_machine_was_restarted(box: Sandboxes, bystander: Process) -> None:
+    """Another process has the same pid and start time. The run directory is empty, or it is on a disk."""
+    emptied = box.supervisor.attach("ab12", bystander)
+    write_record(box, "another", bystander, bystander)
+    kept = box.supervisor.attach("ab12", bystander)
+    for found in (emptied, kept):
+        assert isinstance(found, Exit)
+        assert (found.code, found.recorded) == (255, False)
+    assert started(bystander.pid) == bystander.started
+
+
+async def test_a_command_that_outlived_its_shim_is_killed(box: Sandboxes, bystander: Process) -> None:
+    write_record(box, boot_id(), Process(bystander.pid, 1), bystander)
+    found = box.supervisor.attach("ab12", bystander)
     assert isinstance(found, Exit)
-    assert (found.code, found.recorded) == (255, False)
-    assert bystander.poll() is None
-    bystander.kill()
-    bystander.wait()
+    wait_gone(bystander.pid, bystander.started)
+
+
+async def test_a_pid_that_is_now_a_thread(box: Sandboxes) -> None:
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    Path(box.supervisor.state("ab12")).mkdir(parents=True)
+    found = box.supervisor.attach("ab12", Process(thread.native_id or 0, 1))
+    done.set()
+    thread.join()
+    assert isinstance(found, Exit)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"boot": 1}', "\0" * 4096])
+async def test_a_damaged_record_is_as_none(box: Sandboxes, bystander: Process, text: str) -> None:
+    write_record(box, boot_id(), bystander, bystander)
+    Path(box.supervisor.state("ab12"), "process").write_text(text)
+    found = box.supervisor.attach("ab12", bystander)
+    assert isinstance(found, Watch)
+    found.close()
+    assert started(bystander.pid) == bystander.started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 
@@ -15,13 +16,23 @@ def started(pid: int) -> int | None:
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
+def open_pid(pid: int) -> int | None:
+    """A pidfd of the process that has this pid now; None if none has (the number may be a thread's by now, which is
+    EINVAL, or ENOENT since Linux 6.15). The caller closes it. OSError if no descriptor is free."""
+    try:
+        return os.pidfd_open(pid)
+    except (ValueError, OverflowError):
+        return None
+    except OSError as error:
+        if error.errno in (errno.ESRCH, errno.EINVAL, errno.ENOENT):
+            return None
+        raise
+
+
 def open_process(pid: int, start: int) -> int | None:
     """A pidfd of exactly that process, or None if it is gone. The caller closes it."""
-    try:
-        fd = os.pidfd_open(pid)
-    except (ProcessLookupError, ValueError, OverflowError):
-        return None
-    if started(pid) == start:  # read after the open: the pidfd holds whatever has the pid now
+    fd = open_pid(pid)
+    if fd is None or started(pid) == start:  # read after the open: the pidfd holds whatever has the pid now
         return fd
     os.close(fd)
     return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 
+from towline.runtime.identity import open_pid
 from towline.runtime.signals import signal
 
 PASSES = 50
@@ -54,9 +55,8 @@ def reap() -> dict[int, int]:
 
 def _kill(pid: int) -> int | None:
     """A pidfd that becomes readable when it is dead; None if it is gone."""
-    try:
-        fd = os.pidfd_open(pid)
-    except ProcessLookupError:
+    fd = open_pid(pid)
+    if fd is None:
         return None
     try:
         signal.pidfd_send_signal(fd, signal.SIGKILL)
