@@ -11,7 +11,7 @@ from pyroute2 import IPRoute
 from tests.support.links_conformance import Env, LinksConformance, bridge, codes
 from tests.support.netns import Namespace
 from towline.kernel.contract import HostRoute
-from towline.kernel.netlink import Message, NetlinkSocket
+from towline.kernel.netlink import Ack, Message, NetlinkSocket, Overrun
 from towline.kernel.rtnl import FIRST_INDEX, RtnlLinks
 from towline.kernel.sysctl import ProcSysctl
 
@@ -171,3 +171,33 @@ def test_a_hundred_bridges_in_one_call(ns: Namespace, links: Any) -> None:
     wanted = [bridge(f"br-{i}", f"10.1.{i}.1/24") for i in range(100)]
     assert links.create_bridges(wanted) == [None] * 100
     assert len(ip(ns, "link")) == 101
+
+
+def test_no_bridge_is_ever_up_without_its_settings(links: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process dies at its first write: what it leaves is marked, down, and told from a finished one."""
+    monkeypatch.setattr(ProcSysctl, "write", lambda _self, path, _value: (_ for _ in ()).throw(SystemExit(path)))
+    for off in (True, False):
+        with pytest.raises(SystemExit):
+            links.create_bridges([bridge(f"br-{off}", "10.1.0.1/24", off=off)])
+        left = links.find(f"br-{off}")
+        assert (left.up, left.alias) == (False, f"towline:network:br-{off}")
+        assert left.accept_ra
+        assert not left.ipv6_off
+
+
+@pytest.mark.parametrize("failure", [Overrun(), OSError(errno.ENOMEM, "no memory")], ids=["overrun", "send"])
+def test_every_verb_answers_per_item_when_the_socket_fails(
+    links: Any, monkeypatch: pytest.MonkeyPatch, failure: OSError
+) -> None:
+    links.create_bridges([bridge("br-a"), bridge("br-b")])
+
+    def fail(*_: object) -> list[Ack]:
+        raise failure
+
+    for method in ("transact", "get", "dump"):
+        monkeypatch.setattr(NetlinkSocket, method, fail)
+    code = failure.errno
+    assert codes(links.create_bridges([bridge("br-c"), bridge("br-d")])) == [code] * 2
+    assert codes(links.repair_bridges([bridge("br-a"), bridge("br-b")])) == [code] * 2
+    assert codes(links.silence(["br-a", "br-b"])) == [code] * 2
+    assert codes(links.remove(["br-a", "br-b"])) == [code] * 2

@@ -1,8 +1,9 @@
 """`towlined` whose seams count their steps, kill the process at one of them, or refuse one. Run it with `python -m` and
 towlined's arguments; what to do comes in TOWLINE_TEST_STEPS, as JSON of `Orders`.
 
-A step is one commit of the store, one rtnetlink send, one nftables transaction, or one sysctl write; it is counted once
-before and once after it is done, so a kill falls right before or right after it.
+A step is one commit of the store, one verb of the links, of the sandboxes or of the runtime, one nftables transaction,
+or one sysctl write (those inside a verb too). It is counted once before and once after it is done, so a kill falls right
+before or right after.
 """
 
 from __future__ import annotations
@@ -13,19 +14,23 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 
 from towline.daemon.main import run
 from towline.kernel.contract import Kernel, Links
+from towline.kernel.sysctl import ProcSysctl
 from towline.model.config import Config
 from towline.model.errors import KernelError
 from towline.wire import Parts, Service, build, real_parts
 
 VARIABLE = "TOWLINE_TEST_STEPS"
-CHANGING = frozenset(
-    {"update", "create_bridges", "repair_bridges", "silence", "remove", "commit", "write"},
-)
+CHANGING = frozenset({"update", "create_bridges", "repair_bridges", "silence", "remove", "commit", "write"})
+JOINING = frozenset({"make", "drop", "join", "leave", "set_defaults", "announce"})
+FLOWS = frozenset({"forget", "forget_untranslated"})
+ITEM_WISE = {"create_bridges": 0, "repair_bridges": 0, "silence": 0, "remove": 0, "leave": 1}
+"""Verbs that answer a refusal per item, and which argument holds the items; the others raise."""
 
 
 class Refusal(msgspec.Struct):
@@ -77,13 +82,14 @@ class Steps:
 class Counted:
     """Any seam, with its changing verbs counted. A refused verb is not carried out."""
 
-    def __init__(self, inner: Any, steps: Steps) -> None:
+    def __init__(self, inner: Any, steps: Steps, verbs: frozenset[str] = CHANGING) -> None:
         self._inner = inner
         self._steps = steps
+        self._verbs = verbs
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
-        return self._counted(name, found) if name in CHANGING else found
+        return self._counted(name, found) if name in self._verbs else found
 
     def _counted(self, verb: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*args: Any, **kwargs: Any) -> Any:
@@ -97,18 +103,54 @@ class Counted:
         return counted
 
     def _refuse(self, verb: str, error: KernelError, args: tuple[Any, ...]) -> list[KernelError]:
-        if verb in {"update", "commit", "write"}:
+        if verb not in ITEM_WISE:
             raise error
-        return [error for _ in args[0]]
+        return [error for _ in args[ITEM_WISE[verb]]]
+
+
+class CountedRuntime:
+    """The processes of sandboxes: a step is a process made inside, its command begun, its files removed."""
+
+    def __init__(self, inner: Any, steps: Steps) -> None:
+        self._inner = inner
+        self._steps = steps
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def prepare(self, launch: Any) -> Any:
+        self._steps.half("before prepare")
+        prepared = await self._inner.prepare(launch)
+        self._steps.half("after prepare")
+        return CountedPending(prepared, self._steps)
+
+    def forget(self, sandbox: str) -> None:
+        self._steps.half("before forgetting files")
+        self._inner.forget(sandbox)
+        self._steps.half("after forgetting files")
+
+
+class CountedPending:
+    def __init__(self, inner: Any, steps: Steps) -> None:
+        self._inner = inner
+        self._steps = steps
+        self.process = inner.process
+        self.abandon = inner.abandon
+
+    async def go(self) -> Any:
+        self._steps.half("before go")
+        watch = await self._inner.go()
+        self._steps.half("after go")
+        return watch
 
 
 class CountedKernel:
     def __init__(self, kernel: Kernel, steps: Steps) -> None:
         self.links: Links = Counted(kernel.links, steps)  # type: ignore[assignment]
         self.nft = Counted(kernel.nft, steps)
-        self.sysctl = Counted(kernel.sysctl, steps)
-        self.sandboxes = kernel.sandboxes
-        self.flows = kernel.flows
+        self.sysctl = kernel.sysctl
+        self.sandboxes = Counted(kernel.sandboxes, steps, JOINING)
+        self.flows = Counted(kernel.flows, steps, FLOWS)
         self.close = kernel.close
 
 
@@ -133,12 +175,14 @@ def counted_build(config: Config) -> Any:
 
 def build_counted(config: Config, steps: Steps) -> Any:
     """The service over real parts that `steps` counts and refuses."""
-    parts: Parts = real_parts(config)
+    with patch("towline.kernel.real.ProcSysctl", lambda: Counted(ProcSysctl(), steps)):
+        parts: Parts = real_parts(config)
     counted = replace(
         parts,
         store=Counted(parts.store, steps),
         kernel=CountedKernel(parts.kernel, steps),
         reaper_links=Counted(parts.reaper_links, steps),
+        runtime=CountedRuntime(parts.runtime, steps),
     )
     return ArmedService(build(config, counted), steps)
 

@@ -22,7 +22,10 @@ DIFFERENCES: dict[tuple[str, int], Difference] = {
     ),
     ("refused bodies", 42): Difference(
         500,
-        {"message": "invalid argument: bridge name 'a/b' may not hold '/', ':', blanks, or be '.' or '..'"},
+        {
+            "message": "invalid argument: bridge name 'a/b' may not hold '/', ':', '%', '*', double quotes, blanks or"
+            " control characters, or be '.' or '..'"
+        },
         "the message also says what is wrong with the name",
     ),
     ("refused bodies", 86): Difference(

@@ -32,7 +32,26 @@ def assert_equal(daemon: Daemon) -> None:
         assert links[name]["ifalias"] == f"towline:network:{network['Id']}"
         assert "UP" in links[name]["flags"]
         assert addresses(links[name]) == gateways(network)
+        assert settings(daemon, name) == expected_settings(network)
     assert members(daemon, "bridges") == set(bridged)
+
+
+def settings(daemon: Daemon, link: str) -> list[str]:
+    """disable_ipv6, accept_ra and route_localnet, as the kernel's files say; accept_ra does not matter without IPv6."""
+    paths = [f"ipv6/conf/{link}/disable_ipv6", f"ipv6/conf/{link}/accept_ra", f"ipv4/conf/{link}/route_localnet"]
+    off, accept_ra, localnet = daemon.run("cat", *(f"/proc/sys/net/{path}" for path in paths)).split()
+    return [off, "0" if off == "1" else accept_ra, localnet]
+
+
+def expected_settings(network: dict[str, Any]) -> list[str]:
+    mode = {6: "nat", 4: "nat"} | {
+        family: network["Options"][key]
+        for family in (4, 6)
+        if (key := f"com.docker.network.bridge.gateway_mode_ipv{family}") in network["Options"]
+    }
+    ipv6 = network["EnableIPv6"] and mode[6] != "isolated"
+    localnet = network["EnableIPv4"] and not network["Internal"] and mode[4] in ("nat", "nat-unprotected")
+    return [str(int(not ipv6)), "0", str(int(localnet))]
 
 
 def addresses(link: dict[str, Any]) -> set[str]:

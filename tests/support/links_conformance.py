@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+from msgspec import structs
 
 from towline.kernel.contract import HostRoute, Links, Sysctl
 from towline.model.desired import Bridge, network_alias
@@ -24,6 +25,13 @@ class Env:
 
 def bridge(name: str, *addresses: str, mtu: int = 0, mac: str = "02:42:0a:00:00:01", off: bool = True) -> Bridge:
     return Bridge(name, network_alias(name), mac, mtu, addresses, off)
+
+
+def settings(links: Links, name: str) -> tuple[bool, bool, bool]:
+    link = links.find(name)
+    assert link is not None
+    assert link in links.dump()
+    return link.ipv6_off, link.accept_ra, link.route_localnet
 
 
 def codes(results: list[KernelError | None]) -> list[int]:
@@ -53,6 +61,36 @@ class LinksConformance:
         assert set(link.addresses) == set(addresses)
         assert env.sysctl.read("net/ipv6/conf/br6/disable_ipv6") == "0"
         assert env.sysctl.read("net/ipv6/conf/br6/accept_ra") == "0"
+
+    @pytest.mark.parametrize("localnet", [True, False])
+    @pytest.mark.parametrize("off", [True, False])
+    def test_a_link_says_its_settings(self, env: Env, off: bool, localnet: bool) -> None:
+        env.sysctl.write("net/ipv4/conf/default/route_localnet", str(int(not localnet)))
+        wanted = structs.replace(bridge("br-a", "10.1.0.1/24", off=off), route_localnet=localnet)
+        assert env.links.create_bridges([wanted]) == [None]
+        assert env.sysctl.read("net/ipv4/conf/br-a/route_localnet") == str(int(localnet))
+        found_off, accept_ra, found_localnet = settings(env.links, "br-a")
+        assert (found_off, found_localnet) == (off, localnet)
+        assert off or not accept_ra
+
+    @pytest.mark.parametrize(
+        ("path", "value", "off"),
+        [
+            ("ipv6/conf/br-a/disable_ipv6", "0", True),
+            ("ipv6/conf/br-a/disable_ipv6", "1", False),
+            ("ipv6/conf/br-a/accept_ra", "1", False),
+            ("ipv4/conf/br-a/route_localnet", "0", False),
+        ],
+    )
+    def test_a_changed_setting_is_seen_and_repaired(self, env: Env, path: str, value: str, off: bool) -> None:
+        wanted = structs.replace(bridge("br-a", "10.1.0.1/24", off=off), route_localnet=True)
+        assert env.links.create_bridges([wanted]) == [None]
+        before = settings(env.links, "br-a")
+        env.sysctl.write(f"net/{path}", value)
+        assert settings(env.links, "br-a") != before
+        assert env.links.repair_bridges([wanted]) == [None]
+        assert settings(env.links, "br-a") == before
+        assert env.sysctl.read(f"net/{path}") != value
 
     @pytest.mark.parametrize("mtu", [68, 1000, 65535])
     def test_an_unusual_mtu(self, env: Env, mtu: int) -> None:

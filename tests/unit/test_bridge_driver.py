@@ -105,8 +105,10 @@ def test_a_long_link_name_is_named_in_the_error(name: str) -> None:
         check_link_name(name)
 
 
-@pytest.mark.parametrize("name", ["a/b", "a b", ".", "..", "a:b", "a\0b", "a\nb"])
-def test_a_link_name_the_kernel_refuses(name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["a/b", "a b", ".", "..", "a:b", "a\0b", "a\nb", "br%d", "br*", 'br"', "br\x01", "br\x7f", "br\x85", "*"]
+)
+def test_a_link_name_that_the_kernel_or_a_saved_ruleset_cannot_hold(name: str) -> None:
     with pytest.raises(Failure, match="^invalid argument: bridge name"):
         check_link_name(name)
 
@@ -203,6 +205,26 @@ def test_options_shape_the_desired_state(
     assert desired.bridge is not None
     assert desired.rules is not None
     assert (desired.bridge.addresses, desired.rules.ipv4) == (addresses, rules)
+
+
+@pytest.mark.parametrize(
+    ("options", "fields", "localnet"),
+    [
+        ({}, {}, True),
+        ({B + "gateway_mode_ipv4": "nat-unprotected"}, {}, True),
+        ({B + "enable_ip_masquerade": "false"}, {}, True),
+        ({B + "gateway_mode_ipv4": "routed"}, {}, False),
+        ({B + "gateway_mode_ipv4": "isolated"}, {"internal": True}, False),
+        ({}, {"internal": True}, False),
+        ({}, {"enable_ipv4": False, "enable_ipv6": True}, False),
+    ],
+)
+def test_loopback_is_routed_where_ports_of_it_can_be_published(
+    options: dict[str, str], fields: dict[str, object], localnet: bool
+) -> None:
+    bridge = BridgeDriver().desired(network(options=options, link="b", **fields)).bridge
+    assert bridge is not None
+    assert bridge.route_localnet is localnet
 
 
 def test_the_mac_is_stable_unicast_and_local() -> None:

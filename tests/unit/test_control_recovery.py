@@ -143,6 +143,24 @@ async def test_a_changed_link_is_corrected(change: dict[str, object]) -> None:
         await until(lambda: world.links.links[link] == was)
 
 
+@pytest.mark.parametrize("setting", ["ipv6/{}/disable_ipv6", "ipv6/{}/accept_ra", "ipv4/{}/route_localnet"])
+@pytest.mark.parametrize("ipv6", [True, False])
+async def test_a_changed_setting_is_a_difference(setting: str, ipv6: bool) -> None:
+    world = World()
+    async with running(world) as engine:
+        await engine.create_network(CreateNetwork("web", enable_ipv6=ipv6))
+        assert list(await engine.diagnose()) == []
+        path = "net/" + setting.format(f"conf/{engine.network_named('web').link}")  # type: ignore[union-attr]
+        right = world.sysctl.values[path]
+        world.sysctl.values[path] = str(1 - int(right))
+        if not ipv6 and "accept_ra" in setting:
+            assert list(await engine.diagnose()) == []
+        else:
+            assert len(await engine.diagnose()) == 1
+            await engine.repair()
+            assert world.sysctl.values[path] == right
+
+
 async def test_a_foreign_flush_is_healed() -> None:
     world = World()
     async with running(world) as engine:

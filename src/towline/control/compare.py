@@ -181,6 +181,17 @@ def _bridge_problems(bridge: Bridge, link: Link) -> list[str]:
     if bridge.mtu and link.mtu != bridge.mtu:
         problems.append(f"MTU is {link.mtu}, not {bridge.mtu}")
     problems.extend(f"address {a} is missing" for a in bridge.addresses if a not in link.addresses)
+    return problems + _setting_problems(bridge, link)
+
+
+def _setting_problems(bridge: Bridge, link: Link) -> list[str]:
+    problems = []
+    if link.ipv6_off != bridge.ipv6_off:
+        problems.append(f"IPv6 is switched {'off' if link.ipv6_off else 'on'}")
+    if link.accept_ra and not bridge.ipv6_off:
+        problems.append("it believes router advertisements")
+    if link.route_localnet != bridge.route_localnet:
+        problems.append(f"route_localnet is {int(link.route_localnet)}, not {int(bridge.route_localnet)}")
     return problems
 
 

@@ -100,14 +100,19 @@ def _mode(options: dict[str, str], key: str) -> GatewayMode:
 
 
 def check_link_name(name: str) -> None:
-    """The kernel's dev_valid_name, with its errors as Docker passes them on, said in words."""
+    """The kernel's dev_valid_name, with its errors as Docker passes them on, said in words. Also refused: what
+    would make the firewall's listing unreadable to `nft -f` (there a final "*" is a wildcard, a quote ends the name),
+    and "%", which the kernel takes for a pattern."""
     if len(name.encode()) > _NAME_MAX:
         raise Failure(
             f"numerical result out of range: bridge name {name[:64]!r} is longer than an interface name"
             f" may be ({_NAME_MAX} bytes)"
         )
-    if name in {".", ".."} or any(c in "/:\0" or c.isspace() for c in name):
-        raise Failure(f"invalid argument: bridge name {name!r} may not hold '/', ':', blanks, or be '.' or '..'")
+    if name in {".", ".."} or any(c in '/:%*"' or c.isspace() or not c.isprintable() for c in name):
+        raise Failure(
+            f"invalid argument: bridge name {name!r} may not hold '/', ':', '%', '*', double quotes, blanks or control"
+            " characters, or be '.' or '..'"
+        )
 
 
 def _check_mtu(mtu: int, *, ipv6: bool) -> None:
@@ -163,6 +168,7 @@ class BridgeDriver:
             mtu=options.mtu,
             addresses=tuple(addresses),
             ipv6_off=not network.enable_ipv6 or isolated6,
+            route_localnet=network.enable_ipv4 and _translated(network, options.mode4),
         )
         return Desired(bridge=bridge, rules=_rules(network, options))
 
@@ -204,7 +210,7 @@ def _gateway(network: Network, address: str, mode: GatewayMode, pool: Pool | Non
 
 def _rules(network: Network, options: BridgeOptions) -> NetworkRules:
     def family(on: bool, mode: GatewayMode, snat: str) -> FamilyRules | None:
-        natted = options.masquerade and mode in ("nat", "nat-unprotected") and not network.internal
+        natted = options.masquerade and _translated(network, mode)
         return FamilyRules(mode=mode, masquerade=natted, snat=snat if natted else "") if on else None
 
     return NetworkRules(
@@ -215,6 +221,11 @@ def _rules(network: Network, options: BridgeOptions) -> NetworkRules:
         internal=network.internal,
         trusted=options.trusted,
     )
+
+
+def _translated(network: Network, mode: GatewayMode) -> bool:
+    """Addresses are translated between the network and the outside: it has published ports of this host."""
+    return mode in ("nat", "nat-unprotected") and not network.internal
 
 
 def _no_address4(options: BridgeOptions) -> bool:

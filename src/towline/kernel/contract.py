@@ -28,7 +28,8 @@ from towline.model.ruleset import TableState as TableState
 class Link(msgspec.Struct, frozen=True):
     """A link as the kernel has it.
 
-    addresses: CIDR with host part (IPv6 link-local ones that the kernel made are left out).
+    addresses: CIDR with host part (IPv6 link-local ones that the kernel made are left out). ipv6_off: switched off, or
+    the MTU is too small for it. accept_ra: it believes router advertisements. route_localnet: 127.0.0.0/8 is routed.
     """
 
     index: int
@@ -40,6 +41,9 @@ class Link(msgspec.Struct, frozen=True):
     mac: str
     master: int
     addresses: tuple[str, ...]
+    ipv6_off: bool = False
+    accept_ra: bool = False
+    route_localnet: bool = False
 
 
 class HostRoute(msgspec.Struct, frozen=True):
@@ -50,17 +54,18 @@ class HostRoute(msgspec.Struct, frozen=True):
 
 
 class Links(Protocol):
-    """rtnetlink. Verbs take many items, put all messages into one send, and answer per item: None or the refusal."""
+    """rtnetlink. Verbs take many items, put all messages into one or two sends, and answer per item: None or the
+    refusal; they raise nothing. Reading raises KernelError."""
 
     def create_bridges(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
-        """Make each bridge with its MAC, MTU, alias and addresses, and bring it up. EEXIST: a link of
-        that name was there before, nothing was made. After any other error the caller removes what there is."""
+        """Make each bridge with its MAC, MTU, alias, settings and addresses; it comes up after its settings. EEXIST: a
+        link of that name was there before, nothing was made. After any other error the caller removes what there is."""
         ...
 
     def repair_bridges(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
         """Bring existing links of these names to the desired state, changing only what differs
-        (alias, MAC, MTU, addresses, up). Addresses that somebody else added stay. A bridge with the right alias whose
-        name somebody changed gets it back."""
+        (alias, MAC, MTU, settings, addresses, up). Addresses that somebody else added stay. A bridge with the right
+        alias whose name somebody changed gets it back."""
         ...
 
     def silence(self, names: Sequence[str]) -> list[KernelError | None]:

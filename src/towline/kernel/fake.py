@@ -22,6 +22,17 @@ from towline.model.errors import KernelError
 
 _MTU, _MIN_MTU, _MAX_MTU, _IPV6_MIN_MTU = 1500, 68, 65535, 1280
 _NAME_MAX, _ALIAS_MAX = 15, 255
+_SETTINGS = {
+    "ipv6_off": "ipv6/disable_ipv6",
+    "accept_ra": "ipv6/accept_ra",
+    "route_localnet": "ipv4/route_localnet",
+}
+"""Fields of Link, and the sysctls that hold them."""
+
+
+def _setting(link: str, key: str) -> str:
+    family, name = key.split("/")
+    return f"net/{family}/conf/{link}/{name}"
 
 
 class FakeSysctl:
@@ -35,6 +46,7 @@ class FakeSysctl:
             "net/ipv6/conf/all/forwarding": "0",
             "net/ipv6/conf/default/disable_ipv6": "0",
             "net/ipv6/conf/default/accept_ra": "1",
+            "net/ipv4/conf/default/route_localnet": "0",
             **(values or {}),
         }
 
@@ -83,10 +95,20 @@ class FakeLinks:
         return [self._remove(name) for name in names]
 
     def dump(self) -> list[Link]:
-        return list(self.links.values())
+        return [self._with_settings(link) for link in self.links.values()]
 
     def find(self, name: str) -> Link | None:
-        return self.links.get(name)
+        return self._with_settings(self.links[name]) if name in self.links else None
+
+    def _with_settings(self, link: Link) -> Link:
+        """The link with what its sysctls say; without one, as it was put here."""
+        values = self.sysctl.values
+        found = {
+            field: values[path] != "0"
+            for field, key in _SETTINGS.items()
+            if (path := _setting(link.name, key)) in values
+        }
+        return msgspec.structs.replace(link, **found)
 
     def routes(self) -> list[HostRoute]:
         own = [host_route(cidr, link.index) for link in self.links.values() for cidr in link.addresses]
@@ -98,10 +120,10 @@ class FakeLinks:
 
     def _put(self, link: Link) -> Link:
         self.links[link.name] = link
-        for key in ("disable_ipv6", "accept_ra"):
-            default = self.sysctl.values.get(f"net/ipv6/conf/default/{key}")
+        for key in _SETTINGS.values():
+            default = self.sysctl.values.get(_setting("default", key))
             if default is not None:
-                self.sysctl.values.setdefault(f"net/ipv6/conf/{link.name}/{key}", default)
+                self.sysctl.values.setdefault(_setting(link.name, key), default)
         return link
 
     def _change(self, name: str, **fields: object) -> None:
@@ -132,7 +154,11 @@ class FakeLinks:
         if refused := self.faults.check("configure", bridge.name, operation):
             return refused
         self._change(bridge.name, alias=bridge.alias, up=True)
+        self._set_route_localnet(bridge)
         return None
+
+    def _set_route_localnet(self, bridge: Bridge) -> None:
+        self.sysctl.values[_setting(bridge.name, "ipv4/route_localnet")] = str(int(bridge.route_localnet))
 
     def _set_mtu(self, bridge: Bridge) -> KernelError | None:
         operation = f"set mtu {bridge.mtu} on {bridge.name}"
@@ -158,10 +184,10 @@ class FakeLinks:
     def _set_ipv6(self, bridge: Bridge) -> KernelError | None:
         if self.sysctl.read("net/ipv6/conf/all/disable_ipv6") is None:
             return None
-        wanted = {"disable_ipv6": "1"} if bridge.ipv6_off else {"disable_ipv6": "0", "accept_ra": "0"}
+        on = {"ipv6/disable_ipv6": "0", "ipv6/accept_ra": "0"}
         try:
-            for key, value in wanted.items():
-                path = f"net/ipv6/conf/{bridge.name}/{key}"
+            for key, value in ({"ipv6/disable_ipv6": "1"} if bridge.ipv6_off else on).items():
+                path = _setting(bridge.name, key)
                 if self.sysctl.read(path) not in (None, value):
                     self.sysctl.write(path, value)
         except KernelError as error:
@@ -191,11 +217,15 @@ class FakeLinks:
             mtu=bridge.mtu or link.mtu,
             addresses=tuple(dict.fromkeys((*link.addresses, *(str(ip_interface(cidr)) for cidr in bridge.addresses)))),
         )
+        self._set_route_localnet(bridge)
         return self._set_ipv6(bridge)
 
     def _rename(self, bridge: Bridge) -> None:
         renamed = next((link for link in self.links.values() if link.alias == bridge.alias), None)
         if bridge.name not in self.links and renamed is not None and renamed.kind == "bridge":
+            for key in _SETTINGS.values():
+                if (value := self.sysctl.values.pop(_setting(renamed.name, key), None)) is not None:
+                    self.sysctl.values[_setting(bridge.name, key)] = value
             self._put(msgspec.structs.replace(self.links.pop(renamed.name), name=bridge.name))
 
     def _silence(self, name: str) -> KernelError | None:
@@ -213,8 +243,8 @@ class FakeLinks:
             if refused := self.faults.check("remove", name, f"remove link {name}"):
                 return refused
             del self.links[name]
-            for path in [path for path in self.sysctl.values if path.startswith(f"net/ipv6/conf/{name}/")]:
-                del self.sysctl.values[path]
+            for key in _SETTINGS.values():
+                self.sysctl.values.pop(_setting(name, key), None)
         return None
 
 

@@ -1,7 +1,8 @@
 """Links, addresses and routes over rtnetlink: the `Links` contract on the real kernel.
 
-Crash safety: all that makes one bridge (link, alias, addresses) is in one send, which the kernel carries out whole even
-if this process is killed, so a link of ours without our alias stays behind only when the kernel refused the alias.
+Crash safety: link and alias are made in one send, which the kernel carries out whole even if this process is killed, so
+a link of ours without our alias stays behind only when the kernel refused the alias. Until it has its settings it is
+down: what a crash leaves in between harms nobody, and is seen (`Link` has the settings too).
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from ipaddress import ip_interface
 from towline.kernel import rtnl_codec as codec
 from towline.kernel.contract import HostRoute, Link, Sysctl
 from towline.kernel.netlink import NetlinkSocket
-from towline.kernel.rtnl_read import LinkReader, as_kernel_error
-from towline.kernel.rtnl_reap import Reaper
+from towline.kernel.rtnl_read import LinkReader
+from towline.kernel.rtnl_settings import settings_attr
 from towline.kernel.rtnl_steps import Step, first_refusal
+from towline.kernel.rtnl_unlink import Unlinker
 from towline.model.desired import Bridge
 from towline.model.errors import KernelError
 
@@ -36,7 +38,7 @@ class RtnlLinks:
         self._ipv6 = sysctl.read("net/ipv6/conf/all/disable_ipv6") is not None
         families = [socket.AF_INET, socket.AF_INET6] if self._ipv6 else [socket.AF_INET]
         self._reader = LinkReader(self._socket, families)
-        self._reaper = Reaper(self._socket, self._reader)
+        self._unlinker = Unlinker(self._socket, self._reader)
         self._next = first_index or FIRST_INDEX + secrets.randbelow(_LAST_INDEX - FIRST_INDEX)
 
     @property
@@ -48,29 +50,37 @@ class RtnlLinks:
         self._socket.close()
 
     def create_bridges(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
-        with as_kernel_error("choose link indexes"):
+        """Two sends with the IPv6 settings between them: no link is ever up without its settings."""
+        try:
             indexes = self._free_indexes(len(bridges))
+        except OSError as error:
+            return [_as_kernel_error(error, "choose link indexes")] * len(bridges)
         results = self._apply([self._creation(b, i) for b, i in zip(bridges, indexes, strict=True)])
-        return [self._finish(*item) for item in zip(bridges, indexes, results, strict=True)]
-
-    def _finish(self, bridge: Bridge, index: int, error: KernelError | None) -> KernelError | None:
-        if error is None:
-            return self._set_ipv6(bridge, fresh=True)
-        if error.errno != errno.EACCES:
-            return error
-        # The host's default is disable_ipv6=1: the link is there and refused its IPv6 address.
-        return self._set_ipv6(bridge) or self._apply([_addressing(bridge.name, index, bridge.addresses)])[0]
+        results = [error or self._set_ipv6(b, None) for b, error in zip(bridges, results, strict=True)]
+        opened = self._apply(
+            [[] if e else _opening(b, i) for b, i, e in zip(bridges, indexes, results, strict=True)],
+        )
+        return [first or second for first, second in zip(results, opened, strict=True)]
 
     def repair_bridges(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
         return [self._repair(bridge) for bridge in bridges]
 
     def _repair(self, bridge: Bridge) -> KernelError | None:
-        error = self._rename(bridge) or _unrepairable(bridge, self._reader.bare(bridge.name)) or self._set_ipv6(bridge)
-        link = None if error else self.find(bridge.name)
-        if link is None:
-            return error or KernelError(errno.ENODEV, f"repair bridge {bridge.name}")
-        # An MTU that becomes fit for IPv6 again brings new settings with it.
-        return self._apply([self._differences(link, bridge)])[0] or self._set_ipv6(bridge)
+        try:
+            return self._rename(bridge) or self._correct(bridge)
+        except KernelError as error:
+            return error
+
+    def _correct(self, bridge: Bridge) -> KernelError | None:
+        """Settings come after the MTU, which may bring new ones with it, and before the link is up."""
+        link = self.find(bridge.name)
+        if link is None or link.kind != "bridge":
+            return _unrepairable(bridge, link)
+        if steps := _differences(link, bridge):
+            error, link = self._apply([steps])[0], self.find(bridge.name)
+            if error or link is None:
+                return error or _unrepairable(bridge, link)
+        return self._set_ipv6(bridge, link) or self._apply([_reopening(link, bridge)])[0]
 
     def _rename(self, bridge: Bridge) -> KernelError | None:
         """Kernels before 6.2 rename only links that are down."""
@@ -90,8 +100,10 @@ class RtnlLinks:
         return self._apply([[Step(codec.set_named_link(n, up=False), f"set link {n} down")] for n in names])
 
     def remove(self, names: Sequence[str]) -> list[KernelError | None]:
-        with as_kernel_error("remove links"):
-            return self._reaper.remove(names)
+        try:
+            return self._unlinker.remove(names)
+        except (OSError, KernelError) as error:
+            return [_as_kernel_error(error, f"remove link {name}") for name in names]
 
     def dump(self) -> list[Link]:
         return self._reader.dump()
@@ -120,49 +132,35 @@ class RtnlLinks:
         return index
 
     def _creation(self, bridge: Bridge, index: int) -> list[Step]:
+        """Down, so that neither the host nor the bridge's ports can talk over it; the IPv4 addresses cost less here."""
         name = bridge.name
         create = f"create bridge {name}"
-        attrs = [codec.alias_attr(bridge.alias)]
-        if bridge.ipv6_off and self._ipv6:
-            attrs.append(codec.link_local_attr(automatic=False))
+        settings = settings_attr(
+            link_local=False if bridge.ipv6_off and self._ipv6 else None, route_localnet=bridge.route_localnet
+        )
         steps = [
             Step(codec.new_bridge(index, name, bridge.mac), create),
-            Step(codec.set_link(index, *attrs, up=True), create),
+            Step(codec.set_link(index, codec.alias_attr(bridge.alias), settings), create),
         ]
         if bridge.mtu:
             steps.append(Step(codec.set_link(index, codec.mtu_attr(bridge.mtu)), f"set mtu {bridge.mtu} on {name}"))
-        return steps + _addressing(name, index, bridge.addresses)
+        return steps + _addressing(name, index, [cidr for cidr in bridge.addresses if ":" not in cidr])
 
-    def _differences(self, link: Link, bridge: Bridge) -> list[Step]:
-        index, name = link.index, bridge.name
-        attrs = []
-        if link.alias != bridge.alias:
-            attrs.append(codec.alias_attr(bridge.alias))
-        if bridge.mac and link.mac != bridge.mac.lower():
-            attrs.append(codec.mac_attr(bridge.mac))
-        if bridge.mtu and link.mtu != bridge.mtu:
-            attrs.append(codec.mtu_attr(bridge.mtu))
-        steps = []
-        if attrs or not link.up:
-            steps.append(Step(codec.set_link(index, *attrs, up=True), f"repair bridge {name}"))
-        wanted = [str(ip_interface(cidr)) for cidr in bridge.addresses]
-        missing = [cidr for cidr in wanted if cidr not in link.addresses]
-        return steps + _addressing(name, index, missing)
+    def _set_ipv6(self, bridge: Bridge, link: Link | None) -> KernelError | None:
+        """No IPv6 at all, or IPv6 that believes no router advertisement from a container. link: as it is, None if new.
 
-    def _set_ipv6(self, bridge: Bridge, *, fresh: bool = False) -> KernelError | None:
-        """No IPv6 at all, or IPv6 that believes no router advertisement from a container.
-
-        fresh: write without looking (the first look costs 0.1 ms). A device whose MTU is too small for IPv6 has no
-        settings, and needs none.
+        A device whose MTU is too small for IPv6 has no settings, and needs none.
         """
         if not self._ipv6:
             return None
-        wanted = {"disable_ipv6": "1"} if bridge.ipv6_off else {"disable_ipv6": "0", "accept_ra": "0"}
+        wanted = {}
+        if link is None or link.ipv6_off != bridge.ipv6_off:
+            wanted["disable_ipv6"] = str(int(bridge.ipv6_off))
+        if not bridge.ipv6_off and (link is None or link.accept_ra):
+            wanted["accept_ra"] = "0"
         try:
             for key, value in wanted.items():
-                path = f"net/ipv6/conf/{bridge.name}/{key}"
-                if fresh or self._sysctl.read(path) != value:
-                    self._sysctl.write(path, value)
+                self._sysctl.write(f"net/ipv6/conf/{bridge.name}/{key}", value)
         except KernelError as error:
             return None if error.errno == errno.ENOENT else error
         return None
@@ -176,14 +174,42 @@ class RtnlLinks:
         return [first_refusal(item, [next(acks) for _ in item]) for item in items]
 
 
+def _opening(bridge: Bridge, index: int) -> list[Step]:
+    steps = [Step(codec.set_link(index, up=True), f"create bridge {bridge.name}")]
+    return steps + _addressing(bridge.name, index, [cidr for cidr in bridge.addresses if ":" in cidr])
+
+
+def _differences(link: Link, bridge: Bridge) -> list[Step]:
+    attrs = []
+    if link.alias != bridge.alias:
+        attrs.append(codec.alias_attr(bridge.alias))
+    if bridge.mac and link.mac != bridge.mac.lower():
+        attrs.append(codec.mac_attr(bridge.mac))
+    if bridge.mtu and link.mtu != bridge.mtu:
+        attrs.append(codec.mtu_attr(bridge.mtu))
+    if link.route_localnet != bridge.route_localnet:
+        attrs.append(settings_attr(route_localnet=bridge.route_localnet))
+    return [Step(codec.set_link(link.index, *attrs), f"repair bridge {bridge.name}")] if attrs else []
+
+
+def _reopening(link: Link, bridge: Bridge) -> list[Step]:
+    steps = [] if link.up else [Step(codec.set_link(link.index, up=True), f"repair bridge {bridge.name}")]
+    wanted = [str(ip_interface(cidr)) for cidr in bridge.addresses]
+    return steps + _addressing(bridge.name, link.index, [cidr for cidr in wanted if cidr not in link.addresses])
+
+
 def _addressing(name: str, index: int, addresses: Sequence[str]) -> list[Step]:
     return [Step(codec.add_address(index, cidr), f"add address {cidr} to {name}") for cidr in addresses]
 
 
-def _unrepairable(bridge: Bridge, link: Link | None) -> KernelError | None:
+def _unrepairable(bridge: Bridge, link: Link | None) -> KernelError:
     operation = f"repair bridge {bridge.name}"
     if link is None:
         return KernelError(errno.ENODEV, operation)
-    if link.kind != "bridge":
-        return KernelError(errno.EEXIST, operation, f"a link of kind {link.kind or 'none'} has this name")
-    return None
+    return KernelError(errno.EEXIST, operation, f"a link of kind {link.kind or 'none'} has this name")
+
+
+def _as_kernel_error(error: OSError | KernelError, operation: str) -> KernelError:
+    if isinstance(error, KernelError):
+        return error
+    return KernelError(error.errno or errno.EIO, operation, error.strerror or "")

@@ -21,6 +21,7 @@ from towline.kernel.netlink import (
     nest,
     parse_attrs,
 )
+from towline.kernel.rtnl_settings import IFLA_AF_SPEC, Settings, parse_settings, settings_attr
 
 NETLINK_ROUTE = 0
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
@@ -34,10 +35,8 @@ RTMSG = struct.Struct("=BBBBBBBBI")
 _U32 = struct.Struct("=I")
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER = 1, 3, 4, 10
-IFLA_LINKINFO, IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_GROUP, IFLA_EXT_MASK = 18, 20, 26, 27, 29
+IFLA_LINKINFO, IFLA_IFALIAS, IFLA_GROUP, IFLA_EXT_MASK = 18, 20, 27, 29
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
-_IFLA_INET6_ADDR_GEN_MODE = 8
-_ADDR_GEN_MODE_EUI64, _ADDR_GEN_MODE_NONE = b"\x00", b"\x01"
 _RTEXT_FILTER_SKIP_STATS = 8
 
 IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_FLAGS, IFA_PROTO = 1, 2, 3, 4, 8, 11
@@ -120,8 +119,7 @@ def group_attr(group: int) -> bytes:
 
 def link_local_attr(*, automatic: bool) -> bytes:
     """An automatic IPv6 link-local address made from the MAC, or none. EAFNOSUPPORT where the kernel has no IPv6."""
-    mode = _ADDR_GEN_MODE_EUI64 if automatic else _ADDR_GEN_MODE_NONE
-    return nest(IFLA_AF_SPEC, nest(socket.AF_INET6, attr(_IFLA_INET6_ADDR_GEN_MODE, mode)))
+    return settings_attr(link_local=automatic)
 
 
 def delete_link(index: int) -> Message:
@@ -217,6 +215,8 @@ def parse_link(body: bytes) -> LinkInfo | None:
         return None
     family, _, index, flags, _ = IFINFOMSG.unpack_from(body)
     attrs = parse_attrs(memoryview(body)[IFINFOMSG.size :])
+    af_spec = attrs.get(IFLA_AF_SPEC, b"")
+    settings = parse_settings(af_spec) if family == socket.AF_UNSPEC else Settings()  # a bridge's VLANs are there too
     link = Link(
         index=index,
         name=text(attrs.get(IFLA_IFNAME)),
@@ -227,6 +227,9 @@ def parse_link(body: bytes) -> LinkInfo | None:
         mac=attrs.get(IFLA_ADDRESS, b"").hex(":"),
         master=number(attrs.get(IFLA_MASTER)),
         addresses=(),
+        ipv6_off=settings.ipv6_off,
+        accept_ra=settings.accept_ra,
+        route_localnet=settings.route_localnet,
     )
     return LinkInfo(link, number(attrs.get(IFLA_GROUP)), family)
 

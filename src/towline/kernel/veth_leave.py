@@ -2,7 +2,7 @@
 
 RTM_DELLINK unlists both ends first (their names are free, no packet passes), then the call waits 14-17 ms more. So a
 thread of this module makes it, and the caller goes on when the names are free. Several pairs of one call go in
-groups (`rtnl_reap`), a thread each; so do several calls one after the other, up to a few.
+groups (`rtnl_unlink`), a thread each; so do several calls one after the other, up to a few.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from towline.kernel.netlink import NetlinkSocket
 from towline.kernel.rtnl_codec import NETLINK_ROUTE
 from towline.kernel.rtnl_read import LinkReader, as_kernel_error
-from towline.kernel.rtnl_reap import GROUP_SIZE, Reaper
+from towline.kernel.rtnl_unlink import GROUP_SIZE, Unlinker
 from towline.model.errors import KernelError
 
 _THREADS = 8
@@ -27,9 +27,9 @@ class Unplugger:
     def __init__(self, index: Callable[[str], int]) -> None:
         self._index = index
         self._sockets = [NetlinkSocket(NETLINK_ROUTE) for _ in range(_THREADS)]
-        self._idle: SimpleQueue[Reaper] = SimpleQueue()
+        self._idle: SimpleQueue[Unlinker] = SimpleQueue()
         for sock in self._sockets:
-            self._idle.put(Reaper(sock, LinkReader(sock, ())))
+            self._idle.put(Unlinker(sock, LinkReader(sock, ())))
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="unplug")
 
     def close(self) -> None:

@@ -31,7 +31,8 @@ class Bridge(msgspec.Struct, frozen=True):
 
     mac: set explicitly so that it does not follow the ports. mtu 0: the kernel's default.
     addresses: CIDR with host part, IPv4 and IPv6 (IPv6 is added without duplicate address detection).
-    ipv6_off: no IPv6 at all on the device (net.ipv6.conf.<name>.disable_ipv6=1).
+    ipv6_off: no IPv6 at all on the device (net.ipv6.conf.<name>.disable_ipv6=1); otherwise it believes no router
+    advertisement (accept_ra=0). route_localnet: net.ipv4.conf.<name>.route_localnet, for ports published on 127.0.0.1.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Bridge(msgspec.Struct, frozen=True):
     mtu: int = 0
     addresses: tuple[str, ...] = ()
     ipv6_off: bool = False
+    route_localnet: bool = False
 
 
 class Route(msgspec.Struct, frozen=True):

@@ -22,14 +22,14 @@ GROUP_SIZE = 16
 _FIRST_GROUP, _LAST_GROUP = 1 << 24, (1 << 31) - 1
 
 
-class Reaper:
+class Unlinker:
     def __init__(self, sock: NetlinkSocket, reader: LinkReader) -> None:
         self._socket = sock
         self._reader = reader
 
     def remove(self, names: Sequence[str]) -> list[KernelError | None]:
         """Per name None once the link is gone or if it was never there. The refusal's errno, or EBUSY if the kernel
-        accepted the request and the link is still there."""
+        accepted the request and the link is still there. OSError or KernelError if it could not be asked."""
         indexes = {name: link.index for name in names if (link := self._reader.bare(name))}
         refusals: dict[int, Ack] = {}
         for chunk in _chunks(list(indexes.values()), GROUP_SIZE):
