@@ -299,7 +299,7 @@ def test_closing_ends_questions_thateventually(running: RunningServers, host: Na
         with client_socket(ns) as client, client_socket(ns, socket.SOCK_STREAM) as stream:
             query = dns.message.make_query("www.example", "A")
             client.send(query.to_wire())
-            dns.query.send_tcp(stream, query)  # type: ignore[arg-type]
+            dns.query.send_tcp(stream, query)
             eventually(lambda: stub.expect(2))
             began = time.monotonic()
             running.close(CLI)

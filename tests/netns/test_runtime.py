@@ -367,6 +367,14 @@ async def test_the_hosts_own_namespace_is_never_swept(box: Sandboxes) -> None:
     bystander.wait()
 
 
+async def test_a_second_start_is_another_process_with_the_same_log(box: Sandboxes) -> None:
+    first = await box.supervisor.start_detached(box.shell("echo one; exit 1"))
+    assert (await asyncio.wait_for(first.ended(), PATIENCE)).code == 1
+    assert (await box.run(box.shell("echo two; exit 2"))).code == 2
+    assert_unknown(box.supervisor.attach("ab12", first.process))
+    assert box.output() == "one\ntwo\n"
+
+
 async def test_forget(box: Sandboxes) -> None:
     await box.run(box.shell("echo hello"))
     box.supervisor.forget("ab12")

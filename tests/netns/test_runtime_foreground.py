@@ -400,6 +400,16 @@ async def test_a_command_that_outlived_its_shim_is_killed(box: Sandboxes, bystan
     wait_gone(bystander.pid, bystander.started)
 
 
+async def test_a_process_that_is_not_ours_is_followed_and_left_alone(box: Sandboxes, bystander: Process) -> None:
+    watch = box.supervisor.attach("ab12", bystander, foreign=True)
+    assert isinstance(watch, Watch)
+    box.supervisor.forget("ab12")
+    assert started(bystander.pid) == bystander.started
+    watch.signal(signal.SIGKILL)
+    done = await asyncio.wait_for(watch.ended(), PATIENCE)
+    assert (done.code, done.recorded) == (255, False)
+
+
 async def test_a_pid_that_is_now_a_thread(box: Sandboxes) -> None:
     done = threading.Event()
     thread = threading.Thread(target=done.wait)
