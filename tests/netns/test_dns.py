@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import select
 import socket
 import time
@@ -28,7 +29,7 @@ from tests.support.dns_servers import (
 )
 from tests.support.netns import Namespace, namespace
 from towline.dns.config import ServerConfig
-from towline.model.errors import TowlineError
+from towline.model.errors import KernelError, TowlineError
 
 WEB, CLI = sandbox_id_of("web"), sandbox_id_of("cli")
 
@@ -200,6 +201,12 @@ def test_what_cannot_be_opened_leaves_nothing(host: Namespace, world: World, run
         running.run(running.servers.open(WEB, "/proc/self/nothing", ServerConfig()))
     with pytest.raises(TowlineError):
         running.run(running.servers.open(WEB, "/etc/hostname", ServerConfig()))
+    with namespace() as bare:
+        bare.run(["ip", "link", "set", "lo", "down"])
+        with pytest.raises(KernelError, match="open the DNS sockets of sandbox") as refused:
+            running.open(WEB, bare)
+        assert refused.value.errno == errno.EADDRNOTAVAIL
+        assert bare.run(["nft", "list", "ruleset"]) == ""
     assert running.servers.opened() == (CLI,)
 
 

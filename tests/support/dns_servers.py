@@ -79,7 +79,7 @@ def address(text: str = "192.0.2.1", ttl: int = 60) -> Behaviour:
 def rcode(value: int) -> Behaviour:
     def behave(query: dns.message.Message, tcp: bool) -> bytes:
         reply = dns.message.make_response(query)
-        reply.set_rcode(value)  # type: ignore[arg-type]
+        reply.set_rcode(value)
         return reply.to_wire()
 
     return behave

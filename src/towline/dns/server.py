@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import logging
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from towline.dns.server_forward import DnsCounters, Forwarder
 from towline.dns.server_sandbox import SandboxServer
 from towline.dns.server_sockets import Enter, Inside, open_sockets, remove_redirect
 from towline.dns.zone import Service
-from towline.model.errors import NamespaceGone, TowlineError
+from towline.model.errors import KernelError, NamespaceGone, TowlineError
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class DnsServers:
         """Serve 127.0.0.11 in the namespace at this path, where lo must be up; the same ports as before a restart.
 
         A sandbox that is open in the same namespace is only configured; in another one it is closed there first.
-        Raises OSError, KernelError, or what a namespace's path deserves; then nothing is left.
+        Raises KernelError (EADDRNOTAVAIL: lo is down), NamespaceGone or NotANamespace; then nothing is left.
         """
         async with self._lock_of(sandbox_id):
             server = self._servers.get(sandbox_id)
@@ -101,7 +102,10 @@ class DnsServers:
         return self._locks.setdefault(sandbox_id, asyncio.Lock())
 
     async def _open(self, sandbox_id: str, netns: str) -> SandboxServer:
-        opened = await self._enter(netns, open_sockets)
+        try:
+            opened = await self._enter(netns, open_sockets)
+        except OSError as error:
+            raise KernelError(error.errno or errno.EIO, f"open the DNS sockets of sandbox {sandbox_id[:12]}") from error
         inside = Inside(self._enter, netns)
         names = functools.partial(self._directory.names, sandbox_id)
         server = SandboxServer(sandbox_id, netns, inside, self._forwarder, names)

@@ -6,6 +6,7 @@ import dns.flags
 import dns.message
 import dns.rcode
 import dns.reversename
+import msgspec
 import pytest
 
 from tests.support.dns_lab import World, ask, keep_order, sandbox_id_of, texts
@@ -255,3 +256,16 @@ def test_an_unknown_sandbox_sees_nothing() -> None:
 def test_dns_names_are_dockers_without_repetitions() -> None:
     assert dns_names("web", ["al", "web"], "0123456789abcdef", "hweb") == ("web", "al", "0123456789ab", "hweb")
     assert dns_names("web", [], "0123456789abcdef", "0123456789ab") == ("web", "0123456789ab")
+
+
+def test_a_replaced_endpoint_answers_as_it_is_now() -> None:
+    world = World()
+    network = world.add_network("n")
+    endpoint = world.join(network, "web", ipv4="10.1.0.2", aliases=["old"])
+    assert texts(ask(world, "web", "old")) == ["10.1.0.2"]
+    record = next(item for item in world.endpoints_of(network) if item.id == endpoint)
+    world.put(msgspec.structs.replace(record, ipv4="10.1.0.9/16", dns_names=("web", "new")))
+    assert texts(ask(world, "web", "web")) == ["10.1.0.9"]
+    assert texts(ask(world, "web", "new")) == ["10.1.0.9"]
+    assert ask(world, "web", "old") is None
+    assert ask(world, "web", "2.0.1.10.in-addr.arpa", "PTR") is None

@@ -19,7 +19,7 @@ _SOA = "ns.example. admin.example. 1 7200 3600 1209600"
 
 
 def _asked(name: str = "www.Example.", kind: str = "A", **options: object) -> tuple[dns.message.Message, bytes, Query]:
-    message = dns.message.make_query(name, kind, **options)  # type: ignore[arg-type]
+    message = dns.message.make_query(name, kind, **options)
     data = message.to_wire()
     query = wire.parse_query(data)
     assert isinstance(query, Query)
