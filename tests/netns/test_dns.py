@@ -202,7 +202,7 @@ def test_what_cannot_be_opened_leaves_nothing(host: Namespace, world: World, run
     with pytest.raises(TowlineError):
         running.run(running.servers.open(WEB, "/etc/hostname", ServerConfig()))
     with namespace() as bare:
-        bare.run(["ip", "link", "set", "lo", "down"])
+        bare.run(["ip", "address", "flush", "dev", "lo"])
         with pytest.raises(KernelError, match="open the DNS sockets of sandbox") as refused:
             running.open(WEB, bare)
         assert refused.value.errno == errno.EADDRNOTAVAIL

@@ -46,7 +46,7 @@ class DnsServers:
         """Serve 127.0.0.11 in the namespace at this path, where lo must be up; the same ports as before a restart.
 
         A sandbox that is open in the same namespace is only configured; in another one it is closed there first.
-        Raises KernelError (EADDRNOTAVAIL: lo is down), NamespaceGone or NotANamespace; then nothing is left.
+        Raises KernelError (EADDRNOTAVAIL: lo was never up), NamespaceGone or NotANamespace; then nothing is left.
         """
         async with self._lock_of(sandbox_id):
             server = self._servers.get(sandbox_id)
