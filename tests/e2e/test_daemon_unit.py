@@ -12,6 +12,7 @@ import pytest
 from tests.support.daemon import REPOSITORY, TOWLINED, Daemon
 
 UNIT = REPOSITORY / "contrib" / "towlined.service"
+HARDENING = REPOSITORY / "contrib" / "towlined-hardening.conf"
 # PR_SET_MDWE (65), PR_MDWE_REFUSE_EXEC_GAIN: what MemoryDenyWriteExecute= asks of the kernel; kept over exec.
 DENY_WRITE_EXECUTE = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(65, 1, 0, 0, 0); os.execv(sys.argv[1], sys.argv[1:])"
@@ -19,10 +20,10 @@ DENY_WRITE_EXECUTE = (
 
 
 def setting(name: str) -> str:
-    return next(line.partition("=")[2] for line in UNIT.read_text().splitlines() if line.startswith(f"{name}="))
+    return next(line.partition("=")[2] for line in HARDENING.read_text().splitlines() if line.startswith(f"{name}="))
 
 
-def test_daemon_works_within_the_units_limits(make_daemon: Callable[..., Daemon]) -> None:
+def test_daemon_works_within_the_hardenings_limits(make_daemon: Callable[..., Daemon]) -> None:
     capabilities = [name.lower().removeprefix("cap_") for name in setting("CapabilityBoundingSet").split()]
     bounds = "-all" + "".join(f",+{name}" for name in capabilities)
     limits = ["setpriv", "--bounding-set", bounds, "--inh-caps", "-all", "--no-new-privs", "--"]
@@ -45,6 +46,12 @@ def test_systemd_finds_no_fault_in_the_units() -> None:
     done = subprocess.run([analyze, "verify", *units], capture_output=True, text=True, check=False, timeout=60)
     faults = [line for line in done.stderr.splitlines() if "is not executable" not in line]
     assert faults == []
+
+
+def test_the_unit_limits_nothing_that_detached_commands_would_inherit() -> None:
+    inherited = {line.partition("=")[0] for line in HARDENING.read_text().splitlines() if "=" in line}
+    assert "NoNewPrivileges" in inherited
+    assert not inherited & {line.partition("=")[0] for line in UNIT.read_text().splitlines()}
 
 
 def test_example_configuration_is_valid() -> None:

@@ -78,7 +78,7 @@ class FakeRuntime:
         watch = self.alive[process] = FakeWatch(process)
         return watch
 
-    def attach(self, sandbox: str, process: Process) -> FakeWatch | Exit:
+    def attach(self, sandbox: str, process: Process, *, foreign: bool = False) -> FakeWatch | Exit:
         return self.live(process) if process in self.alive else Exit(code=UNKNOWN, finished=3, recorded=False)
 
     def end(self, process: Process, code: int) -> None:
@@ -105,7 +105,7 @@ class FakeNameServers:
         self.open_in[sandbox_id] = netns
         self.configs[sandbox_id] = config
 
-    async def close(self, sandbox_id: str) -> None:
+    async def close(self, sandbox_id: str, *, gone: bool = False) -> None:
         self.open_in.pop(sandbox_id, None)
 
     def names_changed(self, network_id: str) -> None:

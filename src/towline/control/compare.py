@@ -8,10 +8,11 @@ import msgspec
 
 from towline.firewall import admit_changes
 from towline.kernel.contract import Link
+from towline.kernel.nft_types import definition
 from towline.model.desired import ALIAS_PREFIX, Bridge, Defaults, Interface
 from towline.model.info import Finding
 from towline.model.network import Network
-from towline.model.ruleset import DeleteForeign, Element, ForeignChain, InsertForeign, Table, TableState
+from towline.model.ruleset import Chain, DeleteForeign, Element, ForeignChain, InsertForeign, Set, Table, TableState
 from towline.model.sandbox import Sandbox
 from towline.plan.sandbox import SandboxDesired
 
@@ -220,14 +221,29 @@ def compare_foreign(chains: Sequence[ForeignChain]) -> list[Difference]:
 
 
 def _static_problem(table: Table, state: TableState) -> str | None:
-    for chain in table.chains:
-        rules = state.chains.get(chain.name)
-        if rules is None:
-            return f"chain {chain.name} does not exist"
-        if chain.ours and rules != tuple(rule.name for rule in chain.rules):
-            return f"chain {chain.name} holds other rules than ours"
-    missing = [s.name for s in table.sets if s.name not in state.sets]
-    return f"set {missing[0]} does not exist" if missing else None
+    if state.dormant:
+        return "is dormant"
+    problems = (*(_chain_problem(c, state) for c in table.chains), *(_set_problem(s, state) for s in table.sets))
+    return next((problem for problem in problems if problem is not None), None)
+
+
+def _chain_problem(chain: Chain, state: TableState) -> str | None:
+    rules = state.chains.get(chain.name)
+    if rules is None:
+        return f"chain {chain.name} does not exist"
+    if state.hooks.get(chain.name) != chain.hook:
+        return f"chain {chain.name} has another hook, priority or policy than ours"
+    if chain.ours and rules != tuple(rule.name for rule in chain.rules):
+        return f"chain {chain.name} holds other rules than ours"
+    return None
+
+
+def _set_problem(item: Set, state: TableState) -> str | None:
+    if item.name not in state.sets:
+        return f"set {item.name} does not exist"
+    if state.definitions.get(item.name) != definition(item):
+        return f"set {item.name} has another type than ours"
+    return None
 
 
 def _compare_elements(subject: str, elements: Sequence[Element], state: TableState) -> list[Difference]:

@@ -46,8 +46,8 @@ class Names:
         except OSError as error:
             raise Failure(f"sandbox {sandbox.name}: its name server at {RESOLVER} cannot be opened: {error}") from error
 
-    async def close(self, sandbox_id: str) -> None:
-        await self._servers.close(sandbox_id)
+    async def close(self, sandbox_id: str, *, gone: bool = False) -> None:
+        await self._servers.close(sandbox_id, gone=gone)
 
     def forget(self, sandbox_id: str) -> None:
         directory = self._directory / sandbox_id

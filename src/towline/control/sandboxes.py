@@ -31,6 +31,7 @@ from towline.model.requests import Created, CreateSandbox, StartedSandbox
 from towline.model.sandbox import Process, Sandbox
 from towline.model.view import View
 from towline.policy.sandbox import Admitted, admit_sandbox
+from towline.runtime.check import complete_environment
 from towline.runtime.launch import Launch
 from towline.runtime.logread import Entry, follow_log, read_log
 from towline.runtime.lookup import UNKNOWN, Exit
@@ -220,7 +221,7 @@ class Sandboxes:
             netns=sandbox.netns,
             hostname=sandbox.hostname,
             command=sandbox.command,
-            environment=sandbox.environment,
+            environment=complete_environment(sandbox.environment, sandbox.hostname),
             directory=sandbox.directory,
             sysctls=tuple(sandbox.sysctls.items()),
             files=(
@@ -252,7 +253,7 @@ class Sandboxes:
 
     async def _leave(self, sandbox: Sandbox, *, code: int, finished: int) -> Sandbox:
         """Out of its networks; its endpoints' identity stays reserved."""
-        await self._names.close(sandbox.id)
+        await self._names.close(sandbox.id, gone=sandbox.origin == "run")
         ended = replace(sandbox, state="exited", netns="", process=None, finished=finished, exit_code=code)
 
         def plan(view: View) -> Work:
@@ -275,11 +276,14 @@ class Sandboxes:
         """Watch the process that its record names; one that is gone already ends the sandbox at once."""
         if sandbox.process is None:
             return
-        found = self._runtime.attach(sandbox.id, sandbox.process)
+        found = self._attach(sandbox, sandbox.process)
         if isinstance(found, Exit):
             self._later(self._ended(sandbox.id, found))
         else:
             self._watch(sandbox.id, found)
+
+    def _attach(self, sandbox: Sandbox, process: Process) -> Watched | Exit:
+        return self._runtime.attach(sandbox.id, process, foreign=sandbox.origin == "attach")
 
     def _watch(self, sandbox_id: str, watched: Watched) -> None:
         self._watched[sandbox_id] = watched
@@ -320,7 +324,7 @@ class Sandboxes:
                 await self._restarts.at_daemon_start(sandbox, self._start_again)
 
     async def _resume(self, sandbox: Sandbox) -> bool:
-        found = self._runtime.attach(sandbox.id, sandbox.process) if sandbox.process else None
+        found = self._attach(sandbox, sandbox.process) if sandbox.process else None
         if isinstance(found, Exit) or (found is None and sandbox.origin == "run"):
             ended = found if isinstance(found, Exit) else Exit(code=UNKNOWN, finished=time.time_ns())
             await self._ended(sandbox.id, ended)

@@ -11,10 +11,10 @@ IFNAME = "com.docker.network.endpoint.ifname"
 
 
 def interface_sysctls(options: Mapping[str, str], ifname: str) -> tuple[tuple[str, str], ...]:
-    """(path below /proc/sys, value) of a comma list "net.ipv4.conf.IFNAME.x=v". Admission has checked its syntax."""
+    """(path below /proc/sys, value) of a comma list "net.ipv4.conf.IFNAME.x=v". Admission has checked it."""
     settings = []
     for item in filter(None, options.get(SYSCTLS, "").split(",")):
         key, _, value = item.strip().partition("=")
-        path = "/".join(ifname if part == "IFNAME" else part for part in key.split("."))
+        path = "/".join(ifname if part in ("IFNAME", "ifname") else part for part in key.split("."))
         settings.append((path, value))
     return tuple(settings)
