@@ -33,6 +33,8 @@ DAMAGE = {
     "one rule": ["nft delete rule inet towline {chain} handle {handle}"],
     "a chain's rules": ["nft flush chain inet towline {chain}"],
     "a foreign rule in our chain": ["nft insert rule inet towline {chain} accept"],
+    "a chain's policy": ["nft add chain inet towline {chain} '{{ policy drop ; }}'"],
+    "a table that sleeps": ["nft add table bridge towline '{{ flags dormant ; }}'"],
     "an element": ["nft delete element inet towline bridges {{ {link} }}"],
     "a surplus element": ["nft add element inet towline bridges {{ nobody }}"],
     "all elements": ["nft flush set inet towline bridges", "nft flush set inet towline masq4"],

@@ -6,7 +6,7 @@ import errno
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import msgspec
@@ -14,12 +14,13 @@ import pytest
 
 from tests.support.netns import Namespace
 from tests.support.nft_conformance import CASES, FOREIGN, ID, PORT, SOURCE, TABLE, name, named
+from towline.control.compare import ReplaceTable, compare_table
 from towline.kernel import nft_codec as codec
 from towline.kernel.contract import AddElements, AddTable
-from towline.kernel.netlink import iter_messages
+from towline.kernel.netlink import NetlinkSocket, iter_messages
 from towline.kernel.nft import NfNetlinkNft
 from towline.model.errors import KernelError
-from towline.model.ruleset import Element, Set
+from towline.model.ruleset import Chain, Element, Set
 
 _NETLINK_NETFILTER, _NFTABLES_GROUP = 12, 7
 _FOREIGN = f"""
@@ -158,3 +159,55 @@ def test_an_operators_rule_that_holds_a_set_of_ours_is_named(ns: Namespace, nft:
     state = nft.read(ID)
     assert state is not None
     assert state.chains["forward"] == ("first", "second")
+
+
+MARKED = 'comment "towline";'
+
+
+def remade_chain(name: str, priority: int, comment: str) -> list[str]:
+    chain = f"chain inet {ID.name} {name}"
+    hook = f"type filter hook forward priority {priority}; policy accept; {comment}"
+    return [f"flush {chain}", f"delete {chain}", f"add {chain} {{ {hook} }}"]
+
+
+def remade_set(kind: str, item: str, body: str) -> list[str]:
+    return [f"delete {kind} inet {ID.name} {item}", f"add {kind} inet {ID.name} {item} {{ {body} }}"]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [f"chain inet {ID.name} forward {{ policy drop; }}"],
+        [f"table inet {ID.name} {{ flags dormant; }}"],
+        [f"flush chain inet {ID.name} forward", f"delete chain inet {ID.name} forward"],
+        remade_chain("forward", -10, ""),
+        remade_chain("forward", -9, MARKED),
+        remade_chain("plain", 7, MARKED),
+        remade_set("set", "names", f"type ifname; flags timeout; {MARKED}"),
+        remade_set("set", "names", f"type ipv4_addr; {MARKED}"),
+        remade_set("set", "names", "type ifname;"),
+        remade_set("map", "sources", f"type ifname : ipv4_addr; {MARKED}"),
+        [f"delete table inet {ID.name}"],
+    ],
+    ids=lambda script: script[-1],
+)
+def test_whatever_was_changed_is_seen_and_mended(ns: Namespace, nft: NfNetlinkNft, script: list[str]) -> None:
+    """Chains that are made again get our rules back at once, so that their names do not give it away."""
+    elements = [named(1)] if " names " not in script[-1] else []
+    nft.commit([AddTable(TABLE), AddElements(tuple(elements))])
+    before = nft.read(ID)
+    assert compare_table(TABLE, elements, before) == []
+    ns.run(["nft", "-f", "-"], input="\n".join(script))
+    for chain in TABLE.chains:
+        if f"add chain inet {ID.name} {chain.name} " in script[-1]:
+            ns.call(put_rules, chain)
+    differences = compare_table(TABLE, elements, nft.read(ID))
+    assert [type(difference.act) for difference in differences] == [ReplaceTable]
+    nft.commit([AddTable(TABLE), AddElements(tuple(elements))])
+    assert nft.read(ID) == before
+
+
+def put_rules(chain: Chain) -> None:
+    with closing(NetlinkSocket(_NETLINK_NETFILTER)) as sock:
+        messages = [codec.add_rule(ID, chain.name, rule).message for rule in chain.rules]
+        assert [ack.errno for ack in sock.batch(codec.batch_begin(), messages, codec.BATCH_END)] == [0] * len(messages)

@@ -20,8 +20,9 @@ from towline.kernel.contract import (
     Nft,
     NftChange,
 )
+from towline.kernel.nft_types import definition
 from towline.model.errors import KernelError
-from towline.model.ruleset import Chain, Counter, Element, Hook, Rule, Set, Table, TableId, Verdict
+from towline.model.ruleset import Chain, Counter, Element, Hook, Rule, Set, Table, TableId, TableState, Verdict
 
 Case = Callable[[Nft], None]
 
@@ -77,6 +78,13 @@ def members(nft: Nft, set_name: str) -> dict[bytes, bytes]:
     return state.sets[set_name]
 
 
+def is_as_asked(table: Table, state: TableState) -> bool:
+    """Hooks, policies and what the sets hold."""
+    hooks = {chain.name: chain.hook for chain in table.chains}
+    definitions = {item.name: definition(item) for item in table.sets}
+    return (state.hooks, state.definitions, state.dormant) == (hooks, definitions, False)
+
+
 def an_absent_table_reads_as_none(nft: Nft) -> None:
     assert nft.read(ID) is None
 
@@ -88,6 +96,7 @@ def a_table_reads_back(nft: Nft) -> None:
     assert state.id == ID
     assert state.chains == {"user": (), "forward": ("first", "second"), "plain": ("third",)}
     assert state.sets == {"names": {}, "pairs": {}, "ports": {}, "sources": {}}
+    assert is_as_asked(TABLE, state)
 
 
 def nothing_is_a_commit_too(nft: Nft) -> None:
@@ -173,16 +182,19 @@ def replacing_brings_another_version(nft: Nft) -> None:
         Chain("plain", Hook("filter", 1, 0), (rule("first"),)),
         Chain("fresh"),
     )
-    nft.commit([AddTable(Table(ID, sets, chains)), AddElements((Element(ID, "names", name(1) + b"\6\0\0\0"),))])
+    other = Table(ID, sets, chains)
+    nft.commit([AddTable(other), AddElements((Element(ID, "names", name(1) + b"\6\0\0\0"),))])
     state = nft.read(ID)
     assert state is not None
     assert state.chains == {"user": (), "forward": ("other",), "plain": ("first",), "fresh": ()}
     assert state.sets == {"names": {name(1) + b"\6\0\0\0": b""}, "new": {}}
+    assert is_as_asked(other, state)
     nft.commit([AddTable(TABLE)])
     state = nft.read(ID)
     assert state is not None
     assert set(state.chains) == {"user", "forward", "plain"}
     assert set(state.sets) == {"names", "pairs", "ports", "sources"}
+    assert is_as_asked(TABLE, state)
 
 
 def deleting_a_table(nft: Nft) -> None:

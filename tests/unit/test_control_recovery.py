@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from tests.support.engine import CONFIG, World, running
 from towline.kernel.contract import Drift
+from towline.kernel.fake_nft import FakeTable
 from towline.model.config import Config
 from towline.model.network import Network, Pool
 from towline.model.requests import CreateNetwork
@@ -169,6 +170,32 @@ async def test_a_foreign_flush_is_healed() -> None:
         world.nft.flush()
         world.monitor.push(Drift("rules"))
         await until(lambda: bool(world.nft.tables) and world.bridges() == bridges)
+        assert list(await engine.diagnose()) == []
+
+
+def _drop(table: FakeTable) -> None:
+    table.hooks["forward"] = replace(table.hooks["forward"], policy="drop")
+
+
+def _retype(table: FakeTable) -> None:
+    table.sets["bridges"] = replace(table.sets["bridges"], key_types=("ifname", "ifname"))
+
+
+def _sleep(table: FakeTable) -> None:
+    table.dormant = True
+
+
+@pytest.mark.parametrize("change", [_drop, _retype, _sleep])
+async def test_what_holds_the_rules_is_compared_too(change: Callable[[FakeTable], None]) -> None:
+    world = World()
+    async with running(world) as engine:
+        await engine.create_network(CreateNetwork("web"))
+        table = TableId("inet", "towline")
+        before = world.nft.read(table)
+        change(world.nft.tables[table])
+        assert len(await engine.diagnose()) == 1
+        world.monitor.push(Drift("rules"))
+        await until(lambda: world.nft.read(table) == before)
         assert list(await engine.diagnose()) == []
 
 

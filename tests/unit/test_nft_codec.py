@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from towline.kernel import nft_codec as codec
 from towline.kernel import nft_decode as decode
 from towline.kernel.netlink import iter_attrs, parse_attrs
-from towline.kernel.nft_types import layout, set_userdata, text_userdata
+from towline.kernel.nft_types import definition, layout, set_userdata, text_userdata
 from towline.model.ruleset import Chain, Element, Hook, Rule, Set, TableId, Verdict
 
 INET = TableId("inet", "towline")
@@ -97,15 +97,11 @@ def test_long_lists_are_split_below_the_length_of_an_attribute() -> None:
 def test_definitions_read_back() -> None:
     item = Set("ports", ("ipv4_addr", "inet_proto", "inet_service"), ("ipv4_addr", "inet_service"), "why")
     info = decode.set_info(codec.add_set(INET, item, 1).message.body)
-    assert (info.name, info.comment, info.flags, info.key_length, info.data_length) == (
-        "ports",
-        "towline: why",
-        8,
-        12,
-        8,
-    )
+    assert (info.name, info.comment) == ("ports", "towline: why")
+    assert (info.definition.flags, info.definition.key_length, info.definition.data_length) == (8, 12, 8)
+    assert info.definition == definition(item)
     chain = decode.chain(codec.add_chain(INET, Chain("forward", Hook("nat", 2, -10, "drop"))).message.body)
-    assert chain == decode.ChainInfo(INET, "forward", "nat", 2, -10, "drop", codec.OURS)
+    assert chain == decode.ChainInfo(INET, "forward", Hook("nat", 2, -10, "drop"), codec.OURS)
     operators = decode.chain(codec.add_chain(INET, Chain("user", ours=False)).message.body)
     assert operators is not None
     assert operators.comment not in ("", codec.OURS)

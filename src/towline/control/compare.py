@@ -58,6 +58,10 @@ class DropMembers(msgspec.Struct, frozen=True):
     elements: tuple[Element, ...]
 
 
+class DropNamespace(msgspec.Struct, frozen=True):
+    path: str
+
+
 class WriteSysctl(msgspec.Struct, frozen=True):
     path: str
     value: str
@@ -76,6 +80,7 @@ Act = (
     | ReplaceTable
     | AddMembers
     | DropMembers
+    | DropNamespace
     | WriteSysctl
     | ChangeForeign
 )
@@ -194,6 +199,20 @@ def _setting_problems(bridge: Bridge, link: Link) -> list[str]:
     if link.route_localnet != bridge.route_localnet:
         problems.append(f"route_localnet is {int(link.route_localnet)}, not {int(bridge.route_localnet)}")
     return problems
+
+
+def compare_pins(sandboxes: Iterable[Sandbox], pins: Iterable[str]) -> list[Difference]:
+    """sandboxes: those that run. pins: namespaces pinned where ours are."""
+    needed = {sandbox.netns for sandbox in sandboxes}
+    return [
+        Difference(
+            Finding(f"network namespace {path}", "is pinned, but no sandbox lives in it", "unpin it"),
+            DropNamespace(path),
+            sweep=True,
+        )
+        for path in pins
+        if path not in needed
+    ]
 
 
 def compare_table(table: Table, elements: Sequence[Element], state: TableState | None) -> list[Difference]:

@@ -9,7 +9,7 @@ from itertools import count
 import msgspec
 
 from towline.kernel.faults import Faults
-from towline.kernel.nft_types import layout
+from towline.kernel.nft_types import definition, layout
 from towline.model.errors import KernelError
 from towline.model.ruleset import (
     AddElements,
@@ -19,6 +19,7 @@ from towline.model.ruleset import (
     DeleteTable,
     Element,
     ForeignChain,
+    Hook,
     InsertForeign,
     NftChange,
     Set,
@@ -34,8 +35,10 @@ class FakeTable(msgspec.Struct):
     """rules: chain -> names of its rules; an operator's may be appended by a test. elements: set -> {key: data}."""
 
     rules: dict[str, list[str]]
+    hooks: dict[str, Hook | None]
     sets: dict[str, Set]
     elements: dict[str, dict[bytes, bytes]]
+    dormant: bool = False
 
 
 class FakeNft:
@@ -72,7 +75,9 @@ class FakeNft:
         if found is None:
             return None
         chains = {chain: tuple(rules) for chain, rules in found.rules.items()}
-        return TableState(table, chains, {name: dict(members) for name, members in found.elements.items()})
+        sets = {name: dict(members) for name, members in found.elements.items()}
+        definitions = {name: definition(item) for name, item in found.sets.items()}
+        return TableState(table, chains, sets, dict(found.hooks), definitions, found.dormant)
 
     def foreign_forward_chains(self) -> list[ForeignChain]:
         return list(self.foreign.values())
@@ -117,7 +122,9 @@ class FakeNft:
             for chain in table.chains
         }
         sets = {item.name: item for item in table.sets}
-        self.tables[table.id] = FakeTable(rules, sets, {name: {} for name in sets})
+        self.tables[table.id] = FakeTable(
+            rules, {chain.name: chain.hook for chain in table.chains}, sets, {name: {} for name in sets}
+        )
         return lambda: self._restore_table(table.id, old)
 
     def _delete_table(self, table: TableId) -> Undo:

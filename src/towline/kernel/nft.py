@@ -24,6 +24,7 @@ from towline.model.ruleset import (
     DeleteTable,
     Family,
     ForeignChain,
+    Hook,
     InsertForeign,
     NftChange,
     Table,
@@ -68,7 +69,9 @@ class NfNetlinkNft:
 
     def foreign_forward_chains(self) -> list[ForeignChain]:
         try:
-            return [self._foreign(info) for info in self._chains(None) if _is_foreign_forward(info)]
+            return [
+                self._foreign(info, hook) for info in self._chains(None) if (hook := _foreign_forward(info)) is not None
+            ]
         except OSError as error:
             raise _refused(error, "read other software's forward chains") from error
 
@@ -134,16 +137,22 @@ class NfNetlinkNft:
         return True
 
     def _read(self, table: TableId) -> TableState:
-        self._socket.get(codec.request(codec.GETTABLE, table))
-        chains = [info.name for info in self._chains_of(table) if info.comment.startswith(codec.OURS)]
-        names: dict[str, list[str]] = {name: [] for name in chains}
+        ((_, found),) = self._socket.get(codec.request(codec.GETTABLE, table))
+        chains = [info for info in self._chains_of(table) if info.comment.startswith(codec.OURS)]
+        names: dict[str, list[str]] = {info.name: [] for info in chains}
         for body in self._dump(codec.request(codec.GETRULE, table)):
             rule = decode.rule(body)
             if rule.chain in names:
                 names[rule.chain].append(rule.comment)
-        ours = [info.name for info in self._sets(table) if info.comment.startswith(codec.OURS)]
-        sets = {name: self._elements(table, name) for name in ours}
-        return TableState(table, {chain: tuple(rules) for chain, rules in names.items()}, sets)
+        sets = [info for info in self._sets(table) if info.comment.startswith(codec.OURS)]
+        return TableState(
+            table,
+            {chain: tuple(rules) for chain, rules in names.items()},
+            {info.name: self._elements(table, info.name) for info in sets},
+            hooks={info.name: info.hook for info in chains},
+            definitions={info.name: info.definition for info in sets},
+            dormant=decode.dormant(found),
+        )
 
     def _elements(self, table: TableId, name: str) -> dict[bytes, bytes]:
         found: dict[bytes, bytes] = {}
@@ -162,11 +171,11 @@ class NfNetlinkNft:
         infos = [decode.chain(body) for body in self._dump(Message(codec.GETCHAIN, 0, codec.header(family)))]
         return [info for info in infos if info is not None]
 
-    def _foreign(self, info: ChainInfo) -> ForeignChain:
+    def _foreign(self, info: ChainInfo, hook: Hook) -> ForeignChain:
         bodies = self._dump(codec.request(codec.GETRULE, info.table, (2, info.name)))
         rules = [decode.rule(body) for body in bodies]
         named = tuple((rule.handle, rule.comment if rule.comment.startswith(codec.OURS) else "") for rule in rules)
-        return ForeignChain(info.table, info.name, info.hook, info.priority, info.policy, named)
+        return ForeignChain(info.table, info.name, hook.hook, hook.priority, hook.policy, named)
 
     def _generation(self) -> int:
         for _, body in self._socket.get(Message(codec.GETGEN, 0, codec.header(None))):
@@ -186,6 +195,9 @@ def _refused(error: OSError, operation: str) -> KernelError:
     return KernelError(error.errno or errno.EIO, operation, error.strerror or "")
 
 
-def _is_foreign_forward(info: ChainInfo) -> bool:
-    ours = info.table.name.startswith(codec.OURS)
-    return info.type == "filter" and info.hook == _FORWARD and info.table.family in _FORWARDING_FAMILIES and not ours
+def _foreign_forward(info: ChainInfo) -> Hook | None:
+    """The hook of a filter chain at the forward hook that is not ours; None for any other chain."""
+    hook = info.hook
+    if hook is None or (hook.type, hook.hook) != ("filter", _FORWARD) or info.table.name.startswith(codec.OURS):
+        return None
+    return hook if info.table.family in _FORWARDING_FAMILIES else None

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from towline.kernel.netlink import NLM_F_APPEND, NLM_F_CREATE, Message, attr, nest
 from towline.kernel.nft_expr import expressions, number, text
-from towline.kernel.nft_types import layout, set_userdata, text_userdata
+from towline.kernel.nft_types import definition, set_userdata, text_userdata
 from towline.model.ruleset import Chain, Element, Family, Rule, Set, TableId
 
 FAMILIES: dict[Family, int] = {"inet": 1, "ip": 2, "arp": 3, "netdev": 5, "bridge": 7, "ip6": 10}
@@ -27,7 +27,6 @@ _SUBSYSTEM = 10
 NEWSETELEM, GETSETELEM, DELSETELEM, NEWGEN, GETGEN = (_SUBSYSTEM << 8 | number_ for number_ in range(12, 17))
 _BATCH_BEGIN, _BATCH_END, _BATCH_GENID = 16, 17, 1
 
-_SET_MAP = 0x8
 _POLICIES = {"drop": 0, "accept": 1}
 _RULE_COMMENT = _CHAIN_COMMENT = 0
 _NESTED = 0x8000
@@ -98,12 +97,11 @@ def delete_rule(table: TableId, chain: str, handle: int) -> Step:
 
 def add_set(table: TableId, item: Set, set_id: int) -> Step:
     """set_id: unique in the transaction (the kernel insists on one)."""
-    key = layout(item.key_types)
+    wanted = definition(item)
     body = header(table.family) + text(1, table.name) + text(2, item.name)
-    body += number(3, _SET_MAP if item.data_types else 0) + number(4, key.number) + number(5, key.length)
+    body += number(3, wanted.flags) + number(4, wanted.key_type) + number(5, wanted.key_length)
     if item.data_types:
-        data = layout(item.data_types)
-        body += number(6, data.number) + number(7, data.length)
+        body += number(6, wanted.data_type) + number(7, wanted.data_length)
     comment = f"{OURS}: {item.comment}" if item.comment else OURS
     body += number(10, set_id) + attr(13, set_userdata(item.key_types, item.data_types, comment))
     return Step(Message(NEWSET, NLM_F_CREATE, body), f"add set {_path(table, item.name)}")

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import struct
+from typing import cast
 
 import msgspec
 
 from towline.kernel.netlink import iter_attrs, parse_attrs
 from towline.kernel.nft_codec import FAMILIES
-from towline.model.ruleset import Family, TableId
+from towline.model.ruleset import Family, Hook, HookType, Policy, SetDefinition, TableId
 
 _BE32 = struct.Struct(">I")
 _BE_S32 = struct.Struct(">i")
 _BE64 = struct.Struct(">Q")
 _FAMILY_NAMES: dict[int, Family] = {number: name for name, number in FAMILIES.items()}
-_POLICIES = {0: "drop", 1: "accept"}
+_TABLE_DORMANT = 1
 _COMMENT, _SET_COMMENT = 0, 7
 
 
 class ChainInfo(msgspec.Struct, frozen=True):
-    """type is "" for a chain without hook."""
-
     table: TableId
     name: str
-    type: str
-    hook: int
-    priority: int
-    policy: str
+    hook: Hook | None
     comment: str
 
 
@@ -37,19 +33,15 @@ class RuleInfo(msgspec.Struct, frozen=True):
 
 
 class SetInfo(msgspec.Struct, frozen=True):
-    """A set's definition. anonymous: belongs to a rule of somebody else."""
+    """anonymous: belongs to a rule of somebody else."""
 
     name: str
     comment: str
-    flags: int
-    key_type: int
-    key_length: int
-    data_type: int
-    data_length: int
+    definition: SetDefinition
 
     @property
     def anonymous(self) -> bool:
-        return bool(self.flags & 1)
+        return bool(self.definition.flags & 1)
 
 
 def chain(body: bytes) -> ChainInfo | None:
@@ -58,16 +50,16 @@ def chain(body: bytes) -> ChainInfo | None:
     family = _FAMILY_NAMES.get(body[0])
     if family is None:
         return None
-    hook = parse_attrs(attrs.get(4, b""))
-    return ChainInfo(
-        TableId(family, _text(attrs[1])),
-        _text(attrs[3]),
-        _text(attrs.get(7, b"")),
-        _number(hook.get(1)),
-        _BE_S32.unpack(hook[2])[0] if 2 in hook else 0,
-        _POLICIES.get(_number(attrs.get(5)), ""),
-        _comment(attrs.get(12, b"")),
-    )
+    return ChainInfo(TableId(family, _text(attrs[1])), _text(attrs[3]), _hook(attrs), _comment(attrs.get(12, b"")))
+
+
+def _hook(attrs: dict[int, bytes]) -> Hook | None:
+    if 4 not in attrs or 7 not in attrs:
+        return None
+    place = parse_attrs(attrs[4])
+    priority = _BE_S32.unpack(place[2])[0] if 2 in place else 0
+    policy: Policy = "accept" if _number(attrs.get(5)) else "drop"
+    return Hook(cast(HookType, _text(attrs[7])), _number(place.get(1)), priority, policy)
 
 
 def rule(body: bytes) -> RuleInfo:
@@ -82,7 +74,7 @@ def set_info(body: bytes) -> SetInfo:
     return SetInfo(
         _text(attrs[2]),
         _comment(attrs.get(13, b""), _SET_COMMENT),
-        *(_number(attrs.get(kind)) for kind in (3, 4, 5, 6, 7)),
+        SetDefinition(*(_number(attrs.get(kind)) for kind in (3, 4, 5, 6, 7))),
     )
 
 
@@ -94,6 +86,11 @@ def elements(body: bytes) -> dict[bytes, bytes]:
         if 1 in attrs:
             found[_value(attrs[1])] = _value(attrs.get(2, b""))
     return found
+
+
+def dormant(body: bytes) -> bool:
+    """Whether a table is switched off."""
+    return bool(_number(parse_attrs(body[4:]).get(2)) & _TABLE_DORMANT)
 
 
 def generation(body: bytes) -> int:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from msgspec.structs import replace
+
 from towline.kernel import nft_codec as codec
 from towline.kernel.nft_codec import OURS, Step
 from towline.kernel.nft_decode import ChainInfo, SetInfo
-from towline.kernel.nft_types import layout
-from towline.model.ruleset import Chain, Set, Table
-
-_MAP = 0x8
+from towline.kernel.nft_types import definition
+from towline.model.ruleset import Chain, Table
 
 
 def add_table(table: Table, chains: Sequence[ChainInfo], sets: Sequence[SetInfo], first_set_id: int) -> Iterator[Step]:
@@ -37,17 +37,17 @@ def _clear_chains(table: Table, found: Sequence[ChainInfo]) -> Iterator[Step]:
     for info in ours:
         yield codec.flush_chain(table.id, info.name)
     for info in ours:
-        if info.name not in wanted or not _same_hook(wanted[info.name], info):
+        if info.name not in wanted or not _can_stay(wanted[info.name], info):
             yield codec.delete_chain(table.id, info.name)
 
 
 def _clear_sets(table: Table, found: Sequence[SetInfo]) -> Iterator[Step]:
     wanted = {item.name: item for item in table.sets}
     for info in found:
-        item = wanted.get(info.name)
-        if item is not None and _same_definition(item, info):
+        item, marked = wanted.get(info.name), info.comment.startswith(OURS)
+        if item is not None and marked and definition(item) == info.definition:
             yield codec.flush_set(table.id, info.name)
-        elif item is not None or info.comment.startswith(OURS):
+        elif item is not None or marked:
             yield codec.delete_set(table.id, info.name)
 
 
@@ -55,17 +55,10 @@ def _chain_is_ours(wanted: Chain | None, info: ChainInfo) -> bool:
     return info.comment == OURS if wanted is None else wanted.ours
 
 
-def _same_hook(chain: Chain, info: ChainInfo) -> bool:
-    if chain.hook is None:
-        return not info.type
-    return (chain.hook.type, chain.hook.hook, chain.hook.priority) == (info.type, info.hook, info.priority)
-
-
-def _same_definition(item: Set, info: SetInfo) -> bool:
-    key = layout(item.key_types)
-    if (info.flags, info.key_type, info.key_length) != (_MAP if item.data_types else 0, key.number, key.length):
+def _can_stay(chain: Chain, info: ChainInfo) -> bool:
+    """The kernel changes an existing chain's policy, but neither its hook nor its comment."""
+    if not info.comment.startswith(OURS):
         return False
-    if not item.data_types:
-        return True
-    data = layout(item.data_types)
-    return (info.data_type, info.data_length) == (data.number, data.length)
+    if chain.hook is None or info.hook is None:
+        return chain.hook is info.hook
+    return chain.hook == replace(info.hook, policy=chain.hook.policy)

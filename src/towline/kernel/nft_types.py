@@ -9,6 +9,9 @@ import struct
 from functools import lru_cache
 from typing import NamedTuple
 
+from towline.model.ruleset import Set, SetDefinition
+
+_SET_MAP = 0x8
 _U32 = struct.Struct("=I")
 _BYTEORDER_MIXED, _BYTEORDER_HOST, _BYTEORDER_BIG = 0, 1, 2
 _UDATA_KEY_BYTEORDER, _UDATA_DATA_BYTEORDER, _UDATA_MERGE, _UDATA_KEY_TYPEOF, _UDATA_COMMENT = 0, 1, 2, 3, 7
@@ -60,6 +63,15 @@ def layout(types: tuple[str, ...]) -> Layout:
     for part in parts:
         number = number << 6 | part.number
     return Layout(number, sum(part.length + 3 & ~3 for part in parts), _BYTEORDER_MIXED)
+
+
+def definition(item: Set) -> SetDefinition:
+    """How the kernel describes the set once it is made."""
+    key = layout(item.key_types)
+    if not item.data_types:
+        return SetDefinition(0, key.number, key.length, 0, 0)
+    data = layout(item.data_types)
+    return SetDefinition(_SET_MAP, key.number, key.length, data.number, data.length)
 
 
 def set_userdata(key_types: tuple[str, ...], data_types: tuple[str, ...], comment: str) -> bytes:

@@ -129,13 +129,17 @@ class Rule(msgspec.Struct, frozen=True):
     exprs: tuple[Expr, ...]
 
 
+HookType = Literal["filter", "nat", "route"]
+Policy = Literal["accept", "drop"]
+
+
 class Hook(msgspec.Struct, frozen=True):
     """type: filter, nat or route. hook: NF_INET_* or NF_BR_* number. priority as in nft(8). policy: accept or drop."""
 
-    type: Literal["filter", "nat", "route"]
+    type: HookType
     hook: int
     priority: int
-    policy: Literal["accept", "drop"] = "accept"
+    policy: Policy = "accept"
 
 
 class Chain(msgspec.Struct, frozen=True):
@@ -175,16 +179,30 @@ class Element(NamedTuple):
     data: bytes = b""
 
 
+class SetDefinition(NamedTuple):
+    """What a set's members look like, in the kernel's numbers (NFTA_SET_*); lengths in bytes, data 0 for plain sets."""
+
+    flags: int
+    key_type: int
+    key_length: int
+    data_type: int
+    data_length: int
+
+
 class TableState(msgspec.Struct, frozen=True):
     """A table as the kernel has it.
 
     chains: chain name -> names of its rules in order (a rule that does not carry our comment is "").
     sets: set name -> {key: data}. Chains and sets that an operator added to our table are left out.
+    hooks: chain name -> where it is hooked in, or None. definitions: of the sets. dormant: no chain of it is hooked in.
     """
 
     id: TableId
     chains: dict[str, tuple[str, ...]]
     sets: dict[str, dict[bytes, bytes]]
+    hooks: dict[str, Hook | None] = {}
+    definitions: dict[str, SetDefinition] = {}
+    dormant: bool = False
 
 
 class AddTable(msgspec.Struct, frozen=True):
