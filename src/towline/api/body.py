@@ -79,6 +79,8 @@ async def _load(request: web.BaseRequest) -> bytes:
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise InvalidParameter(f"invalid JSON: request body too large: the limit is {MAX_BODY} bytes") from None
+    except web.RequestPayloadError:
+        raise InvalidParameter("invalid JSON: unexpected EOF") from None
 
 
 def _check_media_type(header: str) -> None:

@@ -43,7 +43,7 @@ async def events(call: Call) -> web.StreamResponse:
             await response.write(separator + line(event))
     if coming is not None:
         remaining = None if span.until is None else (span.until - time.time_ns()) / 10**9
-        async with call.streams.until(remaining):
+        async with call.streams.until(remaining, call.request.protocol):
             async for event in coming:
                 if wanted.matches(event):
                     await response.write(separator + line(event))

@@ -36,7 +36,7 @@ async def send(call: Call, sandbox: Sandbox) -> web.StreamResponse:
     kind = "multiplexed-stream" if call.version >= _NAMED_SINCE else "raw-stream"
     response.headers["Content-Type"] = f"application/vnd.docker.{kind}"
     await response.prepare(call.request)
-    async with call.streams.until(None):
+    async with call.streams.until(None, call.request.protocol):
         await _write(response, entries, wanted, until, stamped)
     await response.write_eof()
     return response

@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http_exceptions import LineTooLong
-from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict
 
 from towline.api import call as answers
-from towline.api.body import MAX_BODY
 from towline.api.call import Call, Handler, message
 from towline.api.errors import status_of
+from towline.api.protocol import ClientProtocol, make_request
 from towline.api.router import Match, clean
 from towline.api.routes import router
 from towline.api.streams import Streams
@@ -44,7 +40,8 @@ def make_runner(engine: WholeEngine) -> web.ServerRunner:
     end within GRACE_SECONDS. With `metrics_addr` in the configuration, `setup()` also serves metrics there; Failure if
     it cannot.
 
-    A client that goes away cancels its handler; the engine's writes run to their end all the same (its contract).
+    A client that goes away cancels its handler; the engine's writes run to their end all the same (its contract). One
+    that only half-closes gets its answers.
     """
     if not engine.config.metrics_addr:
         return _Runner(engine, None)
@@ -60,7 +57,7 @@ class _Runner(web.ServerRunner):
         server = _Server(
             handle if metrics is None else metrics.watching(handle),
             streams,
-            request_factory=_request,
+            request_factory=make_request,
             handler_cancellation=True,
             access_log=None,
             max_line_size=MAX_REQUEST_LINE,
@@ -132,19 +129,8 @@ def _redirect(path: str, query: str) -> web.Response:
     return web.Response(status=301, headers=headers)
 
 
-def _request(
-    parsed: RawRequestMessage,
-    payload: StreamReader,
-    protocol: RequestHandler,
-    writer: AbstractStreamWriter,
-    task: asyncio.Task[None],
-) -> web.BaseRequest:
-    loop = asyncio.get_running_loop()
-    return web.BaseRequest(parsed, payload, protocol, writer, task, loop, client_max_size=MAX_BODY)
-
-
 class _Server(web.Server):
-    """aiohttp's server with Docker-like answers to what is not HTTP."""
+    """aiohttp's server with our protocol; it ends streams before it waits for requests to end."""
 
     def __init__(self, handle: Callable[[web.BaseRequest], Any], streams: Streams, **options: Any) -> None:
         super().__init__(handle, **options)
@@ -155,22 +141,4 @@ class _Server(web.Server):
         super().pre_shutdown()
 
     def __call__(self) -> RequestHandler:
-        return _Protocol(self, loop=self._loop, **self._kwargs)
-
-
-class _Protocol(RequestHandler):
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """A request that could not be parsed. It is the client's fault and not logged as ours."""
-        log.debug("bad request: %s", exc)
-        if isinstance(exc, LineTooLong):
-            response = answers.message("request header fields too large", 431, answers.UNKNOWN_HEADERS)
-        else:
-            response = answers.message("malformed HTTP request", status, answers.UNKNOWN_HEADERS)
-        response.force_close()
-        return response
+        return ClientProtocol(self, self._streams, loop=self._loop, **self._kwargs)
