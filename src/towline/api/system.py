@@ -72,7 +72,7 @@ async def info(call: Call) -> web.Response:
             "DriverStatus": [],
             "Plugins": {"Volume": [], "Network": ["bridge", "host", "null"], "Authorization": None, "Log": []},
             "Debug": config.debug,
-            "NEventsListener": 0,
+            "NEventsListener": call.engine.events.listeners,
             "SystemTime": rfc3339_nano(time.time_ns()),
             "LoggingDriver": "none",
             "CgroupDriver": "none",
@@ -89,6 +89,7 @@ async def info(call: Call) -> web.Response:
             "DefaultAddressPools": pools,
             "Swarm": _NO_SWARM,
             "Warnings": [],
+            "IPv4Forwarding": _sysctl("net/ipv4/ip_forward") == "1",
             **_host(),
         }
     )
@@ -106,7 +107,6 @@ _NO_SWARM: dict[str, Any] = {
 
 @lru_cache(maxsize=1)
 def _host() -> dict[str, Any]:
-    forwards_v4 = _sysctl("net/ipv4/ip_forward") == "1"
     return {
         "Name": platform.node(),
         "KernelVersion": platform.release(),
@@ -115,7 +115,6 @@ def _host() -> dict[str, Any]:
         "Architecture": platform.machine(),
         "NCPU": os.cpu_count() or 1,
         "MemTotal": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        "IPv4Forwarding": forwards_v4,
     }
 
 

@@ -30,6 +30,11 @@ class Events(Protocol):
         events behind is ended."""
         ...
 
+    @property
+    def listeners(self) -> int:
+        """How many subscriptions are open."""
+        ...
+
 
 class Engine(Protocol):
     """Reads are plain functions: they answer from memory and never wait. Writes are coroutines; once accepted they run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator
 
@@ -17,7 +18,8 @@ class EventBus:
 
     def __init__(self) -> None:
         self._kept: deque[Event] = deque(maxlen=KEPT)
-        self._subscribers: set[asyncio.Queue[Event | None]] = set()
+        # Weak: who drops a subscription without ever iterating it is gone from here.
+        self._subscribers: weakref.WeakSet[asyncio.Queue[Event | None]] = weakref.WeakSet()
 
     def publish(self, event: Event) -> None:
         self._kept.append(event)
@@ -43,6 +45,10 @@ class EventBus:
                 yield event
         finally:
             self._subscribers.discard(queue)
+
+    @property
+    def listeners(self) -> int:
+        return len(self._subscribers)
 
     def close(self) -> None:
         """End every subscription."""

@@ -113,3 +113,22 @@ async def test_a_client_that_goes_away_ends_its_stream(socket: str) -> None:
 async def test_refused_spans(socket: str, query: str, message: str) -> None:
     answer = await ask(socket, "GET", f"/events?{query}")
     assert (answer.status, answer.json["message"]) == (400, message)
+
+
+async def test_info_counts_who_listens(socket: str) -> None:
+    async def listeners() -> int:
+        return int((await ask(socket, "GET", "/info")).json["NEventsListener"])
+
+    assert await listeners() == 0
+    async with stream(socket), stream(socket):
+        assert await listeners() == 2
+    async with asyncio.timeout(10):
+        while await listeners():  # the server sees only later that a client is gone
+            pass
+
+
+async def test_a_subscription_that_is_dropped_unread_is_not_counted(engine: FakeEngine) -> None:
+    coming = engine.events.subscribe()
+    assert engine.events.listeners == 1
+    del coming
+    assert engine.events.listeners == 0
