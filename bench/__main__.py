@@ -13,11 +13,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import cases, report
-from bench.cases import Limits, Recorder
+from bench import endpoints, names, networks, report, traffic
 from bench.client import BadReply
+from bench.inside import LoadFailed
+from bench.networks import Limits
 from bench.peers import Engine, EngineFailed, TooSlow, dockerd, towlined
+from bench.recorder import Recorder
 
+_CASES = ("networks", "endpoints", "names", "traffic")
 _RESTART_LEVEL = 1000  # start-up and memory are measured again with this many networks
 _FULL = Limits(rounds=40, seconds=60.0, fill_seconds=400.0, starts=5, start_seconds=300.0)
 _QUICK = Limits(rounds=10, seconds=20.0, fill_seconds=30.0, starts=2, start_seconds=60.0)
@@ -38,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         failure = None
         try:
-            _run(engines, options.levels, recorder, limits)
-        except (EngineFailed, TooSlow, BadReply, OSError) as error:
+            _run(engines, options, recorder, limits)
+        except (EngineFailed, TooSlow, BadReply, LoadFailed, OSError) as error:
             failure = error
             print(f"bench: {type(error).__name__}: {error}", file=sys.stderr)
             recorder.note("the run ended early by an error: what follows is missing")
@@ -50,21 +53,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if failure is None else 1
 
 
-def _run(engines: list[Engine], levels: Sequence[int], recorder: Recorder, limits: Limits) -> None:
+def _run(engines: list[Engine], options: argparse.Namespace, recorder: Recorder, limits: Limits) -> None:
     _progress(f"start-up of {', '.join(engine.name for engine in engines)}")
     for engine in engines:  # the first start makes files and predefined networks: it is not in the figures
         engine.start(limits.start_seconds)
-    running = cases.start_up(engines, recorder, limits, level=0)
-    cases.memory(running, recorder, level=0)
+    quick: bool = options.quick
+    if "endpoints" in options.cases:
+        _progress("endpoints: connect, disconnect, published ports")
+        endpoints.measure(engines, recorder, endpoints.QUICK if quick else endpoints.FULL)
+    if "names" in options.cases:
+        _progress("names, from inside")
+        names.measure(engines, recorder, rounds=2 if quick else 10, seconds=0.5 if quick else 1.0)
+    if "traffic" in options.cases:
+        _progress("traffic, between two and through a published port")
+        traffic.measure(engines, recorder, rounds=2 if quick else 10, seconds=0.5 if quick else 1.0)
+    if "networks" in options.cases:
+        _networks(engines, options.levels, recorder, limits)
+
+
+def _networks(engines: list[Engine], levels: Sequence[int], recorder: Recorder, limits: Limits) -> None:
+    _progress("start-up, restart and memory")
+    running = networks.start_up(engines, recorder, limits, level=0)
+    networks.memory(running, recorder, level=0)
     for level in levels:
         _progress(f"filling to {level} networks")
-        running = cases.fill(running, level, recorder, limits)
+        running = networks.fill(running, level, recorder, limits)
         _progress(f"operations with {level} networks: {', '.join(engine.name for engine in running)}")
-        cases.operations(running, level, recorder, limits)
+        networks.operations(running, level, recorder, limits)
         if level == _RESTART_LEVEL:
             _progress(f"start-up with {level} networks")
-            cases.memory(running, recorder, level=level)
-            running = cases.start_up(running, recorder, limits, level=level)
+            networks.memory(running, recorder, level=level)
+            running = networks.start_up(running, recorder, limits, level=level)
 
 
 def _engines(names: Sequence[str], stack: contextlib.ExitStack) -> list[Engine]:
@@ -96,7 +115,8 @@ def _limits(options: argparse.Namespace) -> Limits:
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, 0 and 50 networks; under a minute")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, few endpoints, 0 and 50 networks; a minute")
+    parser.add_argument("--cases", type=_parse_cases, default=_CASES, help="what to measure (all): " + ",".join(_CASES))
     parser.add_argument(
         "--levels", type=_parse_levels, help="numbers of existing networks, ascending (0,200,1000,10000)"
     )
@@ -108,6 +128,13 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     options.levels = options.levels or ([0, 50] if options.quick else [0, 200, 1000, 10_000])
     return options
+
+
+def _parse_cases(text: str) -> tuple[str, ...]:
+    chosen = tuple(text.split(","))
+    if not set(chosen) <= set(_CASES):
+        raise argparse.ArgumentTypeError(f"{text!r}: choose from {', '.join(_CASES)}")
+    return chosen
 
 
 def _parse_levels(text: str) -> list[int]:

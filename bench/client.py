@@ -28,10 +28,10 @@ class BadReply(Exception):
     """The engine closed the connection or sent something that is not HTTP."""
 
 
-def request_bytes(method: str, target: str, body: bytes = b"") -> bytes:
+def request_bytes(method: str, target: str, body: bytes = b"", kind: str = "application/json") -> bytes:
     head = f"{method} {target} HTTP/1.1\r\nHost: bench\r\n"
     if body:
-        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        head += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
     elif method == "POST":
         head += "Content-Length: 0\r\n"
     return head.encode() + b"\r\n" + body

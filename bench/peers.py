@@ -1,4 +1,7 @@
-"""The engines under test: how each is started, asked whether it is ready, weighed and stopped."""
+"""The engines under test: how each is started, asked whether it is ready, weighed and stopped.
+
+Data is on a disk, what lasts until reboot on the tmpfs of the engine's own /run, as it is by default for all of them.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from bench.client import BadReply, Client, request_bytes
-from bench.sandbox import Sandbox
+from bench.sandbox import Program, Sandbox
 
 OURS = "towline"
 # Room for 65,536 networks, the same for every engine.
@@ -57,8 +60,8 @@ class Engine:
         self.socket = str(self.directory / "docker.sock")
         self.sandbox = Sandbox()
         self._log = self.directory / "log"
-        self._daemon: subprocess.Popen[bytes] | None = None
-        self._helpers: list[subprocess.Popen[bytes]] = []
+        self._daemon: Program | None = None
+        self._helpers: list[Program] = []
 
     def start(self, timeout: float) -> float:
         """Start the daemon, and before it those helpers that do not run; answers the seconds from the first spawn to
@@ -85,7 +88,7 @@ class Engine:
     def kill(self) -> None:
         """End the daemon at once, in whatever state it is."""
         if self._daemon is not None:
-            self._daemon.kill()
+            self._daemon.signal(signal.SIGKILL)
             self._daemon.wait()
             self._daemon = None
 
@@ -101,7 +104,7 @@ class Engine:
         rss, pss = _weigh(self._daemon.pid)
         return Memory(rss=rss, pss=pss, total_pss=pss + sum(_weigh(helper.pid)[1] for helper in self._helpers))
 
-    def _wait(self, process: subprocess.Popen[bytes], ready: Callable[[], bool], deadline: float) -> None:
+    def _wait(self, process: Program, ready: Callable[[], bool], deadline: float) -> None:
         while not ready():
             if process.poll() is not None:
                 raise EngineFailed(f"{self.name} did not get ready:\n{self._log.read_text(errors='replace')[-2000:]}")
@@ -121,12 +124,12 @@ class Engine:
             return False
 
 
-def _end(process: subprocess.Popen[bytes], seconds: float) -> None:
-    process.send_signal(signal.SIGTERM)
+def _end(process: Program, seconds: float) -> None:
+    process.signal(signal.SIGTERM)
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
-        process.kill()
+        process.signal(signal.SIGKILL)
         process.wait()
 
 
@@ -142,7 +145,7 @@ def towlined(directory: Path) -> Engine:
     argv = [
         str(program),
         *("--data-root", str(directory / "data")),
-        *("--exec-root", str(directory / "exec")),
+        *("--exec-root", "/run/towline"),
         *("--pidfile", str(directory / "pid")),
         *("--host", f"unix://{directory}/docker.sock"),
         *("--default-address-pool", _POOL),
@@ -161,7 +164,7 @@ def dockerd(directory: Path) -> Engine | None:
     argv = [
         program,
         *("--data-root", str(directory / "data")),
-        *("--exec-root", str(directory / "exec")),
+        *("--exec-root", "/run/docker"),
         *("--pidfile", str(directory / "pid")),
         *("--host", f"unix://{directory}/docker.sock"),
         *("--default-address-pool", _POOL),
@@ -171,7 +174,7 @@ def dockerd(directory: Path) -> Engine | None:
     helper = [
         containerd,
         *("--root", str(directory / "containerd")),
-        *("--state", str(directory / "containerd-state")),
+        *("--state", "/run/containerd"),
         *("--address", str(containerd_socket)),
     ]
     return Engine("dockerd", directory, argv, [(helper, containerd_socket)])

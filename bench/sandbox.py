@@ -1,14 +1,19 @@
-"""A network and mount namespace for one engine, held open by a process, so that the engine can be restarted in it."""
+"""Namespaces for one engine, held open by a process, so that the engine can be restarted in them.
+
+Network, mounts and process ids: whatever the engine starts ends with the namespace, however this run ends.
+"""
 
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import time
 from pathlib import Path
 
 # A fresh sysfs shows this namespace's links (some engines wait for them there); cgroups are bound back into it.
-# /run is private: lock and pid files of programs on this machine stay apart from the engine's.
+# /run is private: lock and pid files of programs on this machine stay apart from the engine's. The shell stays as the
+# first process of the pid namespace: it buries what the engine leaves behind.
 _SETUP = """
 set -e
 mount -t tmpfs tmpfs /run
@@ -17,36 +22,76 @@ mount -t sysfs sysfs /sys
 mount --rbind /run/cgroup /sys/fs/cgroup
 ip link set lo up
 echo ready
-exec sleep infinity
+sleep infinity & wait
 """
 _DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+_UNSHARE = ("unshare", "-n", "-m", "-p", "--fork", "--kill-child", "--mount-proc", "--propagation", "private")
 _GROUP = 64  # links removed by one message: the kernel's link lock is held for about 1.2 s
+
+
+class Program:
+    """A process in the namespace. pid: as the machine sees it, not as it sees itself."""
+
+    def __init__(self, entry: subprocess.Popen[bytes]) -> None:
+        self._entry = entry
+        self._pid = 0
+
+    @property
+    def pid(self) -> int:
+        """ProcessLookupError if it has ended."""
+        while not self._pid:
+            self._pid = _only_child(self._entry.pid)
+            if not self._pid and self._entry.poll() is not None:
+                raise ProcessLookupError("the program has ended")
+        return self._pid
+
+    def poll(self) -> int | None:
+        return self._entry.poll()
+
+    def signal(self, number: int) -> None:
+        """Nothing if it has ended."""
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            return
+
+    def wait(self, seconds: float | None = None) -> int:
+        """subprocess.TimeoutExpired after `seconds`."""
+        return self._entry.wait(seconds)
 
 
 class Sandbox:
     def __init__(self) -> None:
         """RuntimeError if the namespaces cannot be made (it takes root)."""
         self._holder = subprocess.Popen(
-            [*_DIE_WITH_US, "unshare", "-n", "-m", "--propagation", "private", "sh", "-c", _SETUP],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            [*_DIE_WITH_US, *_UNSHARE, "sh", "-c", _SETUP], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         assert self._holder.stdout is not None
         assert self._holder.stderr is not None
         if self._holder.stdout.readline() != "ready\n":
             raise RuntimeError(f"cannot make a namespace: {self._holder.stderr.read().strip()}")
-        self._links = Path(f"/proc/{self._holder.pid}/root/sys/class/net")
+        self._first = _only_child(self._holder.pid)
+        self._links = Path(f"/proc/{self._first}/root/sys/class/net")
 
-    def spawn(self, argv: list[str], log: Path) -> subprocess.Popen[bytes]:
-        """Start a program inside; its pid is the program's own. It dies with this process."""
+    def spawn(self, argv: list[str], log: Path) -> Program:
+        """Start a program inside. It dies with this process."""
         with log.open("ab") as output:
-            return subprocess.Popen(
-                [*_DIE_WITH_US, "nsenter", "-t", str(self._holder.pid), "-n", "-m", "--", *argv],
+            entry = subprocess.Popen(
+                [*_DIE_WITH_US, "nsenter", "-t", str(self._first), "-n", "-m", "-p", "--", *argv],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
             )
+        return Program(entry)
+
+    def namespace(self, pid: int = 1) -> str:
+        """Path of the network namespace of a process, by its pid inside; without one, the engine's own."""
+        return f"/proc/{self._first}/root/proc/{pid}/ns/net"
+
+    def ip(self, *lines: str) -> None:
+        """Run lines of `ip -batch` in the engine's network namespace; CalledProcessError."""
+        command = ["nsenter", f"--net={self.namespace()}", "ip", "-batch", "-"]
+        subprocess.run(command, input="\n".join(lines), text=True, check=True)
 
     def links(self) -> set[str]:
         return set(os.listdir(self._links))
@@ -67,15 +112,27 @@ class Sandbox:
         for at in range(0, len(bridges), _GROUP):
             lines += [f"link set dev {name} group 777" for name in bridges[at : at + _GROUP]]
             lines.append("link delete group 777")
-        command = ["nsenter", "-t", str(self._holder.pid), "-n", "ip", "-force", "-batch", "-"]
+        command = ["nsenter", f"--net={self.namespace()}", "ip", "-force", "-batch", "-"]
         subprocess.run(command, input="\n".join(lines), text=True, capture_output=True, check=False)
 
     def close(self) -> None:
+        """All processes inside end, then the namespaces."""
         try:
             self.drain()
         finally:
+            end = os.pidfd_open(self._first)
             self._holder.kill()
             self._holder.wait()
+            select.select([end], [], [], 30.0)
+            os.close(end)
             for stream in (self._holder.stdout, self._holder.stderr):
                 if stream is not None:
                     stream.close()
+
+
+def _only_child(pid: int) -> int:
+    """0 if there is none (yet)."""
+    try:
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+    except (OSError, IndexError):
+        return 0

@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
+ENDPOINTS = {"connect", "disconnect, answered", "disconnect, completed", "connect, 1 port", "connect, 10 ports"}
+NAMES = {"names, latency", "names, answers"}
+TRAFFIC = {f"TCP{what}, {way}" for what in ("", " requests") for way in ("between two", "published port")}
 OPERATIONS = {"create", "inspect", "list", "remove, answered", "remove, completed"}
 
 
@@ -40,7 +43,7 @@ def run_bench(work: Path, *arguments: str, **environment: str) -> subprocess.Com
 
 def rows(work: Path) -> dict[tuple[str, int], dict[str, Any]]:
     report = json.loads((work / "bench.json").read_text())
-    return {(row["case"], row["networks"]): row for row in report["rows"]}
+    return {(row["case"], row["existing"]): row for row in report["rows"]}
 
 
 def processes_of(directory: Path) -> list[str]:
@@ -57,7 +60,7 @@ def processes_of(directory: Path) -> list[str]:
 
 
 def test_both_engines_in_one_run(work: Path) -> None:
-    done = run_bench(work, "--quick", "--levels", "0,8", "--rounds", "5")
+    done = run_bench(work, "--quick", "--cases", "networks", "--levels", "0,8", "--rounds", "5")
     assert done.returncode == 0, done.stdout + done.stderr
     found = rows(work)
     for operation in OPERATIONS:
@@ -74,8 +77,38 @@ def test_both_engines_in_one_run(work: Path) -> None:
     assert processes_of(work) == []
 
 
+def test_endpoints_names_and_traffic_of_both_engines(work: Path) -> None:
+    done = run_bench(work, "--quick", "--cases", "endpoints,names,traffic")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = rows(work)
+    assert {case for case, existing in found if existing == 0} == ENDPOINTS | NAMES | TRAFFIC
+    assert {case for case, existing in found if existing == 24} == {*ENDPOINTS, "connect, one after another, up to"}
+    for key, row in found.items():
+        assert set(row["engines"]) == {"towline", "dockerd"}, key
+        assert all(summary["least"] > 0 for summary in row["engines"].values()), key
+    assert found["connect, 10 ports", 0]["ratio"] > 5, done.stdout
+    assert found["names, answers", 0]["unit"] == "1/s"
+    assert processes_of(work) == []
+
+
+def test_unknown_cases_are_refused(work: Path) -> None:
+    done = run_bench(work, "--cases", "networks,ships")
+    assert done.returncode == 2
+    assert "choose from networks, endpoints, names, traffic" in done.stderr
+
+
 def test_without_a_peer_it_measures_ours_alone_and_says_so(work: Path) -> None:
-    done = run_bench(work, "--quick", "--levels", "0", "--rounds", "5", TOWLINE_BENCH_DOCKERD="no-such-dockerd")
+    done = run_bench(
+        work,
+        "--quick",
+        "--cases",
+        "networks",
+        "--levels",
+        "0",
+        "--rounds",
+        "5",
+        TOWLINE_BENCH_DOCKERD="no-such-dockerd",
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no dockerd here" in done.stderr
     assert set(rows(work)["create", 0]["engines"]) == {"towline"}

@@ -3,10 +3,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bench.cases import Recorder
+from bench.recorder import Recorder
 from bench.report import build, table, write
 
 BOTH = {"towline": "0.1.0", "dockerd": "20.10"}
+UNITS = {"16 clients, filling to": "1/s", "names, answers": "1/s", "TCP, published port": "Gbit/s"}
 
 
 def recorder(figures: dict[tuple[str, int], dict[str, list[float]]]) -> Recorder:
@@ -14,7 +15,7 @@ def recorder(figures: dict[tuple[str, int], dict[str, list[float]]]) -> Recorder
     for (case, level), engines in figures.items():
         for engine, samples in engines.items():
             for sample in samples:
-                made.add(case, level, engine, sample)
+                made.add(case, level, engine, sample, UNITS.get(case, "ms"))
     return made
 
 
@@ -29,19 +30,41 @@ def test_ratio_says_how_many_times_better_ours_is() -> None:
                 ("create", 0): {"towline": [2.0], "dockerd": [60.0]},
                 ("16 clients, filling to", 200): {"towline": [900.0], "dockerd": [15.0]},
                 ("list", 10_000): {"towline": [9.0]},
+                ("TCP, published port", 0): {"towline": [9.0], "dockerd": [18.0]},
             }
         ),
         BOTH,
     )
-    assert [row.ratio for row in report.rows] == [30.0, 60.0, None]
-    assert [row.unit for row in report.rows] == ["ms", "1/s", "ms"]
+    assert [row.ratio for row in report.rows] == [30.0, 60.0, None, 0.5]
+    assert [row.unit for row in report.rows] == ["ms", "1/s", "ms", "Gbit/s"]
 
 
 def test_promises_are_judged_by_the_medians() -> None:
     kept = {("create", 0): {"towline": [3.0, 3.0, 99.0], "dockerd": [60.0]}, ("create", 10_000): {"towline": [4.5]}}
     broken = {("create", 0): {"towline": [3.1], "dockerd": [60.0]}, ("create", 10_000): {"towline": [4.7]}}
-    assert met(kept) == {"create: 20 times faster": True, "create, 10000 networks: at most 1.5 times": True}
-    assert met(broken) == {"create: 20 times faster": False, "create, 10000 networks: at most 1.5 times": False}
+    assert met(kept) == {"create: 20 times better": True, "create, 10000 networks: at most 1.5 times": True}
+    assert met(broken) == {"create: 20 times better": False, "create, 10000 networks: at most 1.5 times": False}
+
+
+def test_promises_about_endpoints() -> None:
+    up_to = "connect, one after another, up to"
+    kept = {
+        ("connect", 0): {"towline": [5.0], "dockerd": [35.0]},
+        ("names, answers", 0): {"towline": [60_000.0], "dockerd": [30_000.0]},
+        ("50 connects at once", 50): {"towline": [175.0]},
+        ("50 disconnects at once", 50): {"towline": [999.0]},
+        (up_to, 150): {"towline": [5.0]},
+        (up_to, 1000): {"towline": [7.5]},
+    }
+    broken = {
+        ("connect", 0): {"towline": [5.1], "dockerd": [35.0]},
+        ("names, answers", 0): {"towline": [59_000.0], "dockerd": [30_000.0]},
+        ("50 connects at once", 50): {"towline": [176.0]},
+        (up_to, 150): {"towline": [5.0]},
+        (up_to, 1000): {"towline": [7.6]},
+    }
+    assert list(met(kept).values()) == [True] * 4
+    assert met(broken) == dict.fromkeys(met(kept), False)
 
 
 def test_promises_without_figures_are_not_judged() -> None:

@@ -1,39 +1,22 @@
-"""What is measured, op by op in turns: every engine does one operation, then every engine does the next."""
+"""Networks, op by op in turns: every engine does one operation, then every engine does the next."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
 from bench.client import BadReply, Client, create_request, request_bytes, send_all
 from bench.peers import Engine, TooSlow
+from bench.recorder import Recorder
 
 CLIENTS = 16
 _CHUNK = 100
 _WARM_UP = 2
 _LIST = request_bytes("GET", "/networks")
-
-
-@dataclass
-class Recorder:
-    """samples: (case, level) -> engine -> figures; level is the number of networks that exist (0, 200, ...).
-
-    notes: what a reader of the figures must know, in order.
-    """
-
-    samples: dict[tuple[str, int], dict[str, list[float]]] = field(default_factory=lambda: defaultdict(dict))
-    notes: list[str] = field(default_factory=list)
-
-    def add(self, case: str, level: int, engine: str, figure: float) -> None:
-        self.samples[case, level].setdefault(engine, []).append(figure)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-        print(f"  note: {text}", flush=True)
 
 
 @dataclass(frozen=True)
@@ -70,9 +53,9 @@ def start_up(engines: Sequence[Engine], recorder: Recorder, limits: Limits, *, l
 def memory(engines: Sequence[Engine], recorder: Recorder, *, level: int) -> None:
     for engine in engines:
         weight = engine.memory()
-        recorder.add("memory, daemon rss", level, engine.name, weight.rss)
-        recorder.add("memory, daemon pss", level, engine.name, weight.pss)
-        recorder.add("memory, all pss", level, engine.name, weight.total_pss)
+        recorder.add("memory, daemon rss", level, engine.name, weight.rss, "MiB")
+        recorder.add("memory, daemon pss", level, engine.name, weight.pss, "MiB")
+        recorder.add("memory, all pss", level, engine.name, weight.total_pss, "MiB")
 
 
 def fill(engines: Sequence[Engine], level: int, recorder: Recorder, limits: Limits) -> list[Engine]:
@@ -85,7 +68,7 @@ def fill(engines: Sequence[Engine], level: int, recorder: Recorder, limits: Limi
             count = min(_CHUNK, level - engine.networks)
             seconds = _create_many(engine, count)
             spent[engine.name] += seconds
-            recorder.add(f"{CLIENTS} clients, filling to", level, engine.name, count / seconds)
+            recorder.add(f"{CLIENTS} clients, filling to", level, engine.name, count / seconds, "1/s")
             if engine.networks >= level:
                 filling.remove(engine)
             elif spent[engine.name] > limits.fill_seconds:
