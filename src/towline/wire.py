@@ -117,7 +117,9 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         need_repair=lambda: _call_soon(loop, watch.request),
     )
     writer = Writer(view, applier, counters)
-    reconciler = Reconciler(view, kernel, drivers, forwarding, leaving=reaper.waiting)
+    exec_root = Path(config.exec_root)
+    namespaces = str(exec_root / "netns")
+    reconciler = Reconciler(view, kernel, drivers, forwarding, leaving=reaper.waiting, namespaces=namespaces)
     networks = Networks(
         store=store,
         writer=writer,
@@ -129,7 +131,6 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         publish=events.publish,
         counters=counters,
     )
-    exec_root = Path(config.exec_root)
     names = Names(view, parts.dns, exec_root / "sandboxes")
     ports = Ports(parts.ports, default_ip=config.ip)
     planner = EndpointPlanner(drivers, ipams, ports)
@@ -147,7 +148,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         runtime=parts.runtime,
         names=names,
         announcer=announcer,
-        namespaces=str(exec_root / "netns"),
+        namespaces=namespaces,
     )
     controller = Controller(
         config,

@@ -86,6 +86,9 @@ class FakeRuntime:
         if watch is not None:
             watch.end(code)
 
+    def remembered(self) -> list[str]:
+        return []
+
     def forget(self, sandbox: str) -> None:
         self.forgotten.append(sandbox)
 

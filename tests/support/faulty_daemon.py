@@ -61,11 +61,11 @@ class FaultyDaemon:
         self._number = 0
         self.order()
 
-    def order(self, *refusals: Refusal, kill_at: int = 0) -> None:
-        """From now on, until the next order."""
+    def order(self, *refusals: Refusal, kill_at: int = 0, during_start: bool = False) -> None:
+        """From now on, until the next order. during_start: a start counts from its beginning, not from readiness."""
         self._number += 1
         fresh = self._path.with_suffix(f".{self._number}")
-        fresh.write_bytes(msgspec.json.encode(Orders(refusals=list(refusals), kill_at=kill_at)))
+        fresh.write_bytes(msgspec.json.encode(Orders(kill_at, during_start, list(refusals))))
         fresh.rename(self._path)
 
 

@@ -101,7 +101,7 @@ class Controller:
             lambda: bring_up(self._store, self._reconciler, self._ipams, sweep=self._may_sweep())
         )
         await ensure_predefined(self._store, self._networks, self._writer, self._links, self.config)
-        await self._sandboxes.recover()
+        await self._sandboxes.recover(sweep=self._may_sweep())
         self._watch = watch
         watch.start()
         if not equal:

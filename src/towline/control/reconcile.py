@@ -15,6 +15,7 @@ from towline.control.compare import (
     ChangeForeign,
     Difference,
     DropMembers,
+    DropNamespace,
     Join,
     MakeBridge,
     Obstructed,
@@ -26,6 +27,7 @@ from towline.control.compare import (
     compare_foreign,
     compare_interface,
     compare_links,
+    compare_pins,
     compare_table,
 )
 from towline.control.forwarding import Forwarding
@@ -34,7 +36,7 @@ from towline.drivers.registry import Drivers
 from towline.firewall import base
 from towline.kernel.contract import Kernel, Link
 from towline.model.desired import Bridge, Defaults, Interface
-from towline.model.errors import KernelError, NamespaceGone, TowlineError
+from towline.model.errors import KernelError, NamespaceGone, NotANamespace, TowlineError
 from towline.model.network import Network
 from towline.model.ruleset import AddElements, AddTable, DeleteElements, NftChange
 from towline.model.sandbox import Sandbox
@@ -49,7 +51,7 @@ CHUNK = 256  # bridges made in one send: bounds how long the RTNL is held
 
 
 class Reconciler:
-    """leaving: names of links that wait to be unlinked."""
+    """leaving: names of links that wait to be unlinked. namespaces: the directory in which ours are pinned."""
 
     def __init__(
         self,
@@ -59,12 +61,14 @@ class Reconciler:
         forwarding: Forwarding,
         *,
         leaving: Callable[[], Collection[str]],
+        namespaces: str,
     ) -> None:
         self._view = view
         self._kernel = kernel
         self._drivers = drivers
         self._forwarding = forwarding
         self._leaving = leaving
+        self._namespaces = namespaces
 
     def compare(self) -> list[Difference]:
         """Everything, in the order in which it must be repaired."""
@@ -75,6 +79,7 @@ class Reconciler:
             *self._forwarding.differences(networks),
             *compare_links(_bridges(realisations), plugged, self._kernel.links.dump(), leaving),
             *self._compare_rules(realisations, plugged),
+            *compare_pins((sandbox for sandbox, _ in plugged), self._kernel.sandboxes.pinned(self._namespaces)),
         ]
 
     def compare_rules(self) -> list[Difference]:
@@ -120,7 +125,7 @@ class Reconciler:
         for act in acts:
             try:
                 self._carry_out(act)
-            except KernelError as error:
+            except (KernelError, NotANamespace) as error:
                 errors.append(error)
         for failed in errors:
             log.error("repair failed", extra={"fields": {"error": str(failed)}})
@@ -134,6 +139,8 @@ class Reconciler:
 
     def _carry_out(self, act: object) -> None:
         match act:
+            case DropNamespace(path):
+                self._kernel.sandboxes.drop(path)
             case WriteSysctl(path, value):
                 self._kernel.sysctl.write(path, value)
             case Join(netns, interface, defaults, clear):

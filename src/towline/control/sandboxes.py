@@ -315,13 +315,19 @@ class Sandboxes:
                 return
         await self._restarts.after_exit(left, ended, self._start_again)
 
-    async def recover(self) -> None:
-        """After a start of the daemon: follow what lives, end what does not, start what its policy says."""
+    async def recover(self, *, sweep: bool) -> None:
+        """After a start of the daemon: follow what lives, end what does not, start what its policy says. sweep: remove
+        files of sandboxes that the store does not know."""
         for sandbox in list(self._view.sandboxes()):
             if sandbox.state == "running" and not await self._resume(sandbox):
                 continue
-            if sandbox.state != "running":
+            if sandbox.state == "exited" and sandbox.auto_remove:
+                await self._forget(sandbox)
+            elif sandbox.state != "running":
                 await self._restarts.at_daemon_start(sandbox, self._start_again)
+        for sandbox_id in self._runtime.remembered() if sweep else ():
+            if self._view.sandbox(sandbox_id) is None:
+                self._runtime.forget(sandbox_id)
 
     async def _resume(self, sandbox: Sandbox) -> bool:
         found = self._attach(sandbox, sandbox.process) if sandbox.process else None

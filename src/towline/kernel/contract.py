@@ -136,7 +136,7 @@ class Sandboxes(Protocol):
         ...
 
     def pinned(self, directory: str) -> list[str]:
-        """Paths of the namespaces pinned in a directory."""
+        """Paths of the namespaces pinned in a directory, and of what a crash left of pins."""
         ...
 
     def join(self, path: str, interface: Interface) -> None:

@@ -65,14 +65,15 @@ def drop(path: str) -> None:
 
 
 def pinned(directory: str) -> list[str]:
-    """Paths of the namespaces pinned in a directory, sorted; [] if there is no such directory."""
+    """Paths of the namespaces pinned in a directory, and of what a crash left of pins, sorted; [] if there is no such
+    directory."""
     try:
         names = sorted(os.listdir(directory))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise KernelError(error.errno or errno.EIO, f"list network namespaces in {directory}") from error
-    return [path for name in names if is_pinned(path := os.path.join(directory, name))]
+    return [path for name in names if _is_ours(path := os.path.join(directory, name))]
 
 
 def is_pinned(path: str) -> bool:
@@ -85,6 +86,11 @@ def is_pinned(path: str) -> bool:
             return True
     except (NamespaceGone, NotANamespace):
         return False
+
+
+def _is_ours(path: str) -> bool:
+    found = _lstat(path)
+    return found is not None and (_is_leftover(found) or is_pinned(path))
 
 
 def _lstat(path: str) -> os.stat_result | None:

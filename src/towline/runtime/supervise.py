@@ -111,6 +111,14 @@ class Supervisor:
         that is or will be its parent): follow it, or how it ended. foreign: somebody else's. Call in the event loop."""
         return follow(self.state(sandbox), process, foreign=foreign)
 
+    def remembered(self) -> list[str]:
+        """Ids of the sandboxes of which there are records or logs, sorted."""
+        found: set[str] = set()
+        for root in (self._exec_root, self._data_root):
+            with suppress(FileNotFoundError):
+                found.update(name for name in os.listdir(os.path.join(root, "sandboxes")) if name.isalnum())
+        return sorted(found)
+
     def forget(self, sandbox: str) -> None:
         """Remove a sandbox's records and log. Absent ones are no error."""
         for directory in (self.state(sandbox), os.path.dirname(self.log(sandbox))):
