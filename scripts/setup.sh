@@ -6,7 +6,9 @@ cd "$(dirname "$0")/.."
 
 # python3-venv: the environment. nftables, iproute2, iptables, ping: what tests look at the kernel with.
 # docker.io (dockerd as the benchmark's peer, and a docker CLI), busybox-static: peers. firewalld, dbus: coexistence tests.
-packages="python3-venv nftables iproute2 iptables iputils-ping procps util-linux docker.io busybox-static firewalld dbus openssl"
+# systemd: systemd-analyze checks our units; it is not started.
+packages="python3-venv nftables iproute2 iptables iputils-ping procps util-linux docker.io busybox-static firewalld dbus
+  openssl systemd"
 missing=""
 if command -v dpkg-query >/dev/null 2>&1; then
   for package in $packages; do
@@ -29,7 +31,7 @@ if [ -n "$missing" ]; then
     apt-get install -y -qq --no-install-recommends $missing >/dev/null || { [ -z "$created" ] || rm -f "$policy"; exit 1; }
     [ -z "$created" ] || rm -f "$policy"
   else
-    echo "not root, so not installed (tests that need them will say so):$missing" >&2
+    echo "not root, so not installed (tests that need them will fail and say so):$missing" >&2
   fi
 fi
 

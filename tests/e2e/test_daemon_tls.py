@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import shutil
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from tests.support.certificates import Authority, Pem
 from tests.support.daemon import Daemon, DaemonFailed, fresh_daemon
+from tests.support.needs import need_tool
 
 ADDRESS, PORT = "127.0.0.1", 2376
 MakeDaemon = Callable[..., Daemon]
@@ -95,9 +95,7 @@ def test_versions_from_1_2(verifying: Daemon, authority: Authority) -> None:
 
 
 def test_docker_cli_with_tlsverify(verifying: Daemon, authority: Authority) -> None:
-    cli = shutil.which("docker")
-    if cli is None:
-        pytest.skip("no docker CLI on this machine")
+    cli = need_tool("docker")
     alice = authority.client("alice")
     files = ["--tlscacert", str(authority.cert), "--tlscert", str(alice.cert), "--tlskey", str(alice.key)]
     listed = verifying.run(cli, "-H", f"tcp://{ADDRESS}:{PORT}", "--tlsverify", *files, "network", "ls")

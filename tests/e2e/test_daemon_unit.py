@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 
-import pytest
-
 from tests.support.daemon import REPOSITORY, TOWLINED, Daemon
+from tests.support.needs import need_tool
 
 UNIT = REPOSITORY / "contrib" / "towlined.service"
 HARDENING = REPOSITORY / "contrib" / "towlined-hardening.conf"
@@ -39,9 +37,7 @@ def test_daemon_works_within_the_hardenings_limits(make_daemon: Callable[..., Da
 
 
 def test_systemd_finds_no_fault_in_the_units() -> None:
-    analyze = shutil.which("systemd-analyze")
-    if analyze is None:
-        pytest.skip("no systemd-analyze on this machine")
+    analyze = need_tool("systemd-analyze")
     units = [str(UNIT), str(UNIT.with_suffix(".socket"))]
     done = subprocess.run([analyze, "verify", *units], capture_output=True, text=True, check=False, timeout=60)
     faults = [line for line in done.stderr.splitlines() if "is not executable" not in line]

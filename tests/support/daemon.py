@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.needs import need_tool
 from tests.support.netns import Namespace, namespace
 from tests.support.notify import NotifySocket
 from tests.support.remains import clear_away
@@ -189,9 +190,7 @@ class Daemon:
 
     def docker(self, *args: str, check: bool = True) -> str:
         """stdout of the docker CLI against this daemon. With check=False, stdout and stderr together."""
-        cli = shutil.which("docker")
-        if cli is None:
-            pytest.skip("no docker CLI on this machine")
+        cli = need_tool("docker")
         environment = {**os.environ, "DOCKER_CONFIG": str(self.root / "docker-config")}
         command = [cli, "-H", f"unix://{self.socket}", *args]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)

@@ -16,9 +16,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.support.daemon import Answer, UnixConnection
+from tests.support.needs import need_tool
 from tests.support.netns import Namespace, namespace
 from tests.support.notify import NotifySocket
 
@@ -129,12 +128,13 @@ class Dockerd:
 
 @contextmanager
 def running_dockerd(*args: str, net: Namespace | None = None) -> Iterator[Dockerd]:
-    """A dockerd that is ready, with more flags `args`, in `net` or a namespace of its own; skips without one.
+    """A dockerd that is ready, with more flags `args`, in `net` or a namespace of its own.
 
     It is stopped in the end, and all it wrote is removed.
     """
-    if dockerd_binary() is None or shutil.which("containerd") is None:
-        pytest.skip("no dockerd on this machine")
+    if dockerd_binary() is None:
+        need_tool("dockerd")
+    need_tool("containerd")
     with ExitStack() as cleanup:
         where = net or cleanup.enter_context(namespace())
         root = Path(tempfile.mkdtemp(prefix="towline-dockerd-"))

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import pytest
+from tests.support.needs import need_root
 
 T = TypeVar("T")
 _CLONE_NEWNET = 0x40000000
@@ -54,9 +54,8 @@ class Namespace:
 
 @contextmanager
 def namespace() -> Iterator[Namespace]:
-    """A fresh namespace, gone at the end. Skips the test when not root."""
-    if os.geteuid():
-        pytest.skip("not root: cannot make network namespaces")
+    """A fresh namespace, gone at the end. Needs root."""
+    need_root("make network namespaces")
     made = Namespace()
     try:
         yield made
