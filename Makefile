@@ -2,14 +2,14 @@
 PY := .venv/bin/python
 STAMP := .venv/.setup-stamp
 
-.PHONY: setup check test test-root demo bench format lock clean
+.PHONY: setup compiled check test test-root demo bench format lock clean
 
 setup: $(STAMP)
 $(STAMP): pyproject.toml requirements.lock scripts/setup.sh
 	scripts/setup.sh
 	touch $@
 
-check: setup              ## format, lint, types, import contract, rings that need no root
+check: compiled           ## format, lint, types, import contract, rings that need no root
 	.venv/bin/ruff format --check -q .
 	.venv/bin/ruff check -q .
 	.venv/bin/mypy
@@ -18,7 +18,10 @@ check: setup              ## format, lint, types, import contract, rings that ne
 
 test: check test-root     ## everything
 
-test-root: setup          ## rings that need root: real network namespaces, real daemons
+compiled: setup           ## bytecode, also where PYTHONDONTWRITEBYTECODE is set: tests start hundreds of daemons
+	@$(PY) -m compileall -q src tests bench
+
+test-root: compiled       ## rings that need root: real network namespaces, real daemons
 	$(PY) -m pytest -q tests/netns tests/e2e
 
 demo: setup               ## half a minute on real kernel objects

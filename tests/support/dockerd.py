@@ -29,9 +29,9 @@ mount --rbind "$0/cgroup" /sys/fs/cgroup && exec "$@"
 """
 
 
-def dockerd_binary() -> str | None:
-    """The peer's dockerd: the one named by TOWLINE_BENCH_DOCKERD, else Debian's; None if there is none."""
-    return os.environ.get("TOWLINE_BENCH_DOCKERD") or shutil.which("dockerd")
+def dockerd_binary() -> str:
+    """The peer's dockerd: the one named by TOWLINE_BENCH_DOCKERD, else Debian's."""
+    return os.environ.get("TOWLINE_BENCH_DOCKERD") or need_tool("dockerd")
 
 
 class Dockerd:
@@ -114,7 +114,7 @@ class Dockerd:
         config = self.root / "daemon.json"
         config.write_text("{}")
         return [
-            str(dockerd_binary()),
+            dockerd_binary(),
             *("--data-root", f"{self.root}/data"),
             *("--exec-root", f"{self.root}/exec"),
             *("--pidfile", f"{self.root}/docker.pid"),
@@ -132,9 +132,8 @@ def running_dockerd(*args: str, net: Namespace | None = None) -> Iterator[Docker
 
     It is stopped in the end, and all it wrote is removed.
     """
-    if dockerd_binary() is None:
-        need_tool("dockerd")
-    need_tool("containerd")
+    for name in (dockerd_binary(), "containerd"):
+        need_tool(name)
     with ExitStack() as cleanup:
         where = net or cleanup.enter_context(namespace())
         root = Path(tempfile.mkdtemp(prefix="towline-dockerd-"))

@@ -154,10 +154,10 @@ def _unknown(name: str, by_name: dict[str, Flag], command: str) -> UsageError:
 
 def guess(word: str, known: Sequence[str]) -> str:
     """ "; did you mean X?" for the known word nearest to `word`, else ""."""
-    from difflib import get_close_matches
+    from towline.cli.guess import nearest
 
-    near = get_close_matches(word, [k for k in known if len(k) > 2], n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else ""
+    near = nearest(word, known)
+    return f"; did you mean {near}?" if near else ""
 
 
 def usage(message: str, command: str) -> UsageError:
