@@ -29,6 +29,7 @@ from towline.control.sandboxes import Sandboxes
 from towline.control.writer import Writer
 from towline.dns.server import DnsServers
 from towline.drivers.registry import builtin_drivers
+from towline.firewall import FOREIGN_CHAINS
 from towline.ipam.registry import builtin_drivers as builtin_ipams
 from towline.kernel.contract import Kernel, Links, Monitor
 from towline.model.config import Config
@@ -65,7 +66,7 @@ def real_parts(config: Config) -> Parts:
     opened = open_store(Path(config.data_root))
     if opened.set_aside is not None:
         logging.getLogger(__name__).error(opened.set_aside)
-    real = open_kernel()
+    real = open_kernel(foreign=FOREIGN_CHAINS)
     dns = DnsServers(opened.store.view())
     runtime = Supervisor(config.exec_root, config.data_root)
     return Parts(opened.store, real.kernel, real.reaper_links, real.monitor, real.ports, dns, runtime, real.close)

@@ -148,6 +148,40 @@ def test_lost_notifications_lead_to_a_full_comparison(daemon: Daemon) -> None:
     eventually(lambda: assert_healthy(daemon), within=BOUND)
     sys.stdout.write(f"HEALED after {BURST} lost notifications: {(time.monotonic() - began) * 1000:.0f} ms\n")
     assert "kernel notifications were lost" in daemon.log
+    repairs = repaired(daemon)
+    daemon.run("ip", "link", "set", link, "down")
+    eventually(lambda: assert_healthy(daemon), within=BOUND)
+    daemon.run("nft", "flush", "set", "inet", "towline", "bridges")
+    eventually(lambda: assert_healthy(daemon), within=BOUND)
+    assert repaired(daemon) >= repairs + 2
+
+
+def test_neither_our_own_changes_nor_those_of_other_tables_are_compared(daemon: Daemon) -> None:
+    before = counter(daemon, "reconciles")
+    for number in range(20):
+        assert daemon.http("POST", "/networks/create", {"Name": f"own{number}"}).status == 201
+    for number in range(20):
+        daemon.run("nft", f"add table inet op; add chain inet op c{number}; add rule inet op c{number} drop")
+    daemon.run("nft", "delete", "table", "inet", "op")
+    daemon.run("ip", "link", "set", link_of(networks(daemon)["web"]), "down")
+    eventually(lambda: assert_equal(daemon), within=BOUND)
+    assert counter(daemon, "reconciles") <= before + 2
+    assert daemon.http("POST", "/networks/prune?wait=1").status == 200
+    assert daemon.http("POST", "/networks/create", NETWORK).status == 201
+
+
+def test_a_flush_is_healed_while_others_change_a_chain_that_matters(daemon: Daemon) -> None:
+    daemon.run("nft", "add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; }")
+    before = counter(daemon, "reconciles")
+    began = time.monotonic()
+    while time.monotonic() < began + 2:
+        daemon.run("nft", "add", "rule", "ip", "filter", "FORWARD", "counter")
+    assert counter(daemon, "reconciles") - before < 15
+    daemon.run("nft", "flush", "set", "inet", "towline", "bridges")
+    flushed = time.monotonic()
+    eventually(lambda: assert_equal(daemon), within=BOUND)
+    sys.stdout.write(f"HEALED a flush while others change rules: {(time.monotonic() - flushed) * 1000:.0f} ms\n")
+    daemon.run("nft", "delete", "table", "ip", "filter")
 
 
 def test_a_flood_of_foreign_changes_is_survived(daemon: Daemon) -> None:
@@ -187,7 +221,11 @@ def assert_healthy(daemon: Daemon) -> None:
 
 
 def repaired(daemon: Daemon) -> int:
-    return int(daemon.http("GET", "/towline/v1/state").json["counters"]["drift_repairs"])
+    return counter(daemon, "drift_repairs")
+
+
+def counter(daemon: Daemon, name: str) -> int:
+    return int(daemon.http("GET", "/towline/v1/state").json["counters"][name])
 
 
 def some_rule(daemon: Daemon) -> tuple[str, int]:

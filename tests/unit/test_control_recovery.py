@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import time
 from collections.abc import Callable
 
 import pytest
@@ -160,6 +161,50 @@ async def test_a_changed_setting_is_a_difference(setting: str, ipv6: bool) -> No
             assert len(await engine.diagnose()) == 1
             await engine.repair()
             assert world.sysctl.values[path] == right
+
+
+async def test_a_link_that_is_shown_to_be_right_costs_the_writer_nothing() -> None:
+    world = World()
+    async with running(world) as engine:
+        await engine.create_network(CreateNetwork("web"))
+        link = engine.network_named("web").link  # type: ignore[union-attr]
+        shown = replace(world.links.find(link), addresses=())  # type: ignore[type-var]
+        world.monitor.push(Drift("links", link, shown))
+        await asyncio.sleep(0.1)  # five times as long as notifications are gathered
+        assert engine.counters.reconciles == 0
+        world.links._change(link, up=False)
+        world.monitor.push(Drift("links", link, replace(shown, up=False)))
+        await until(lambda: world.links.links[link].up)
+        assert engine.counters.drift_repairs == 1
+
+
+async def test_a_link_that_must_be_asked_for_is_asked_for() -> None:
+    """It lost its address, which is not seen in what the next notification shows."""
+    world = World()
+    async with running(world) as engine:
+        await engine.create_network(CreateNetwork("web"))
+        link = engine.network_named("web").link  # type: ignore[union-attr]
+        was = world.links.links[link]
+        world.links._change(link, addresses=())
+        world.monitor.push(Drift("links", link), Drift("links", link, world.links.find(link)))
+        await until(lambda: world.links.links[link] == was)
+
+
+async def test_rules_that_are_right_are_compared_less_often_and_still_healed_soon() -> None:
+    world = World()
+    async with running(world) as engine:
+        await engine.create_network(CreateNetwork("web"))
+        began = time.monotonic()
+        while time.monotonic() < began + 1:
+            world.monitor.push(Drift("rules"))
+            await asyncio.sleep(0.01)
+        assert 3 <= engine.counters.reconciles <= 8
+        bridges = world.bridges()
+        world.nft.flush()
+        world.monitor.push(Drift("rules"))
+        flushed = time.monotonic()
+        await until(lambda: bool(world.nft.tables) and world.bridges() == bridges)
+        assert time.monotonic() - flushed < 1
 
 
 async def test_a_foreign_flush_is_healed() -> None:

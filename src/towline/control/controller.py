@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 from towline.control.collaborators import NameServers
 from towline.control.compare import Difference
 from towline.control.contract import LogEntry
-from towline.control.drift import DriftWatch, Touched
+from towline.control.drift import DriftWatch, Outcome, Touched
 from towline.control.events import EventBus
 from towline.control.explain import Explainer
 from towline.control.membership import Membership
@@ -222,21 +222,24 @@ class Controller:
             await self._writer.exclusive(lambda: self._store.update([SetMeta(META_SWEEP, None)]))
         return [d.finding for d in differences]
 
-    async def on_drift(self, touched: Touched) -> bool:
-        """The drift watch's repair; False if something is left to be repaired."""
+    async def on_drift(self, touched: Touched) -> Outcome:
+        """The drift watch's repair. What a notification shows to be right needs no writer."""
+        links = [n for n, link in touched.links.items() if link is None or not self._reconciler.agrees(n, link)]
+        if not (links or touched.rules or touched.everything):
+            return Outcome.EQUAL
 
         def compare() -> list[Difference]:
             if touched.everything:
                 return self._reconciler.compare()
             found = self._reconciler.compare_rules() if touched.rules else []
-            return [*(d for name in sorted(touched.links) for d in self._reconciler.compare_link(name)), *found]
+            return [*(d for name in sorted(links) for d in self._reconciler.compare_link(name)), *found]
 
         started = time.monotonic()
         try:
             found, errors = await self._writer.exclusive(lambda: self._repair(compare, sweep=self._may_sweep()))
         except KernelError as error:
             log.error("comparison failed", extra={"fields": {"error": str(error)}})
-            return False
+            return Outcome.FAILED
         self.counters.reconciles += 1
         self.counters.drift_repairs += len(found)
         milliseconds = round((time.monotonic() - started) * 1000, 1)
@@ -246,7 +249,9 @@ class Controller:
                 "drift repaired" if not errors else "drift found",
                 extra={"fields": {**what, "milliseconds": milliseconds}},
             )
-        return not errors
+        if errors:
+            return Outcome.FAILED
+        return Outcome.REPAIRED if found else Outcome.EQUAL
 
     def _repair(
         self, compare: Callable[[], list[Difference]], *, sweep: bool

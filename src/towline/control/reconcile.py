@@ -7,7 +7,10 @@ writer thread, with no batch in flight.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+
+import msgspec
 
 from towline.control.apply import elements_of
 from towline.control.compare import (
@@ -22,6 +25,7 @@ from towline.control.compare import (
     RemoveLink,
     RepairBridge,
     ReplaceTable,
+    Reroute,
     WriteSysctl,
     compare_bridge,
     compare_foreign,
@@ -30,6 +34,7 @@ from towline.control.compare import (
     compare_pins,
     compare_table,
 )
+from towline.control.compare_inside import compare_inside
 from towline.control.forwarding import Forwarding
 from towline.control.work import Realisation
 from towline.drivers.registry import Drivers
@@ -75,12 +80,21 @@ class Reconciler:
         realisations, plugged = self._realisations(), self._plugged()
         networks = [r.network for r in realisations]
         leaving = self._leaving()  # before the dump: what is unlinked in between is not in it
+        outside = compare_links(_bridges(realisations), plugged, self._kernel.links.dump(), leaving)
         return [
             *self._forwarding.differences(networks),
-            *compare_links(_bridges(realisations), plugged, self._kernel.links.dump(), leaving),
+            *outside,
+            *self._compare_insides(plugged, {d.act.interface.host_name for d in outside if isinstance(d.act, Join)}),
             *self._compare_rules(realisations, plugged),
             *compare_pins((sandbox for sandbox, _ in plugged), self._kernel.sandboxes.pinned(self._namespaces)),
         ]
+
+    def _compare_insides(self, plugged: Sequence[Plugged], found: Collection[str]) -> Iterator[Difference]:
+        """found: host ends that are not as they should be. A namespace that is gone ends its sandbox elsewhere."""
+        for sandbox, will in plugged:
+            if will.interfaces:
+                with suppress(NamespaceGone, NotANamespace):
+                    yield from compare_inside(sandbox, will, self._kernel.sandboxes.look(will.netns), found)
 
     def compare_rules(self) -> list[Difference]:
         return self._compare_rules(self._realisations(), self._plugged())
@@ -92,6 +106,15 @@ class Reconciler:
         network = self._view.network_with_link(name)
         found = self._compare_bridge(network) if network else self._compare_interface(name)
         return [] if found is None else [found]
+
+    def agrees(self, name: str, link: Link) -> bool:
+        """Whether a link as a notification shows it, without addresses, is the bridge that the store wants. From memory
+        alone, so that the event loop may ask."""
+        network = self._view.network_with_link(name)
+        bridge = self._drivers.desired(network).bridge if network is not None else None
+        if network is None or bridge is None:
+            return False
+        return compare_bridge(network, msgspec.structs.replace(bridge, addresses=()), link) is None
 
     def _compare_bridge(self, network: Network) -> Difference | None:
         bridge = self._drivers.desired(network).bridge
@@ -125,7 +148,7 @@ class Reconciler:
         for act in acts:
             try:
                 self._carry_out(act)
-            except (KernelError, NotANamespace) as error:
+            except (KernelError, NamespaceGone, NotANamespace) as error:
                 errors.append(error)
         for failed in errors:
             log.error("repair failed", extra={"fields": {"error": str(failed)}})
@@ -145,6 +168,8 @@ class Reconciler:
                 self._kernel.sysctl.write(path, value)
             case Join(netns, interface, defaults, clear):
                 self._rejoin(netns, interface, defaults, clear=clear)
+            case Reroute(netns, defaults):
+                self._kernel.sandboxes.set_defaults(netns, defaults)
             case ReplaceTable(table, elements):
                 self._commit(AddTable(table), *([AddElements(elements)] if elements else []))
             case AddMembers(elements):

@@ -29,6 +29,8 @@ RULE_NAME = "towline: admitted by table inet towline"
 
 _IPTABLES = frozenset({(TableId("ip", "filter"), "FORWARD"), (TableId("ip6", "filter"), "FORWARD")})
 _FIREWALLD = frozenset({(TableId("inet", "firewalld"), "filter_FORWARD")})
+FOREIGN_CHAINS = _IPTABLES | _FIREWALLD
+"""Where our rule may be needed."""
 
 
 def admit_rule(table: TableId) -> Rule:
@@ -63,5 +65,5 @@ def withdraw_changes(chains: Iterable[ForeignChain]) -> tuple[DeleteForeign, ...
 
 
 def _may_drop(chain: ForeignChain) -> bool:
-    known = (chain.table, chain.chain) in _IPTABLES | _FIREWALLD
+    known = (chain.table, chain.chain) in FOREIGN_CHAINS
     return known and (chain.policy == "drop" or bool(chain.rules))

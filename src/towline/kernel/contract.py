@@ -202,12 +202,14 @@ DriftKind = Literal["links", "routes", "rules", "overrun"]
 class Drift(msgspec.Struct, frozen=True):
     """Something changed in the kernel that this process did not do (as far as the notification tells).
 
-    links: a link or address; name is the link's name, or "". routes: the host's routes. rules: an nftables transaction
-    of another process. overrun: notifications were lost (ENOBUFS): everything must be compared.
+    links: a link, or an address that went; name is the link's name, or "". link: as it is now, without its addresses;
+    None if it is gone or must be asked for. routes: the host's routes. rules: our tables, or a chain of other software
+    that has a rule of ours, or should. overrun: notifications were lost (ENOBUFS): everything must be compared.
     """
 
     kind: DriftKind
     name: str = ""
+    link: Link | None = None
 
 
 class Monitor(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from towline.kernel.conntrack import CtNetlinkFlows
@@ -11,6 +12,7 @@ from towline.kernel.ports import HeldPorts
 from towline.kernel.rtnl import RtnlLinks
 from towline.kernel.sandboxes import RealSandboxes
 from towline.kernel.sysctl import ProcSysctl
+from towline.model.ruleset import TableId
 
 
 class RealKernel:
@@ -45,9 +47,10 @@ class Opened(NamedTuple):
         self.ports.close()
 
 
-def open_kernel() -> Opened:
-    """Sockets are opened here, in the caller's namespace, and stay in it. OSError if the kernel lacks what we need."""
+def open_kernel(*, foreign: Collection[tuple[TableId, str]] = ()) -> Opened:
+    """Sockets are opened here, in the caller's namespace, and stay in it. foreign: (table, base chain) of other
+    software in which the monitor reports changes. OSError if the kernel lacks what we need."""
     kernel = RealKernel()
     reaper_links = RtnlLinks(kernel.sysctl)
-    monitor = NetlinkMonitor(links_port=kernel.links.portid, nft_port=kernel.nft.portid)
+    monitor = NetlinkMonitor(links_port=kernel.links.portid, nft_port=kernel.nft.portid, foreign=foreign)
     return Opened(kernel, reaper_links, monitor, HeldPorts())
