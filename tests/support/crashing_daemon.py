@@ -2,8 +2,8 @@
 towlined's arguments; what to do comes in TOWLINE_TEST_STEPS, as JSON of `Orders`.
 
 A step is one commit of the store, one verb of the links, of the sandboxes or of the runtime, one nftables transaction,
-or one sysctl write (those inside a verb too). It is counted once before and once after it is done, so a kill falls right
-before or right after.
+or one sysctl write (those inside a verb too). It is counted once before and once after it is done, so that a kill falls
+right before or right after.
 """
 
 from __future__ import annotations

@@ -46,6 +46,7 @@ class ReloadedSteps(Steps):
             self._version = version
             with open(self._path, "rb") as file:
                 self._orders = msgspec.json.decode(file.read(), type=Orders)
+            self.armed = self.armed or self._orders.during_start
             self._calls.clear()
             self.count = 0
 

@@ -31,6 +31,13 @@ class Join(msgspec.Struct, frozen=True):
     clear: bool = False
 
 
+class Reroute(msgspec.Struct, frozen=True):
+    """Set a running sandbox's default routes."""
+
+    netns: str
+    defaults: Defaults
+
+
 class RepairBridge(msgspec.Struct, frozen=True):
     bridge: Bridge
 
@@ -74,6 +81,7 @@ class ChangeForeign(msgspec.Struct, frozen=True):
 Act = (
     MakeBridge
     | Join
+    | Reroute
     | RepairBridge
     | Obstructed
     | RemoveLink
