@@ -373,3 +373,31 @@ async def test_names_that_cannot_be_served_undo_the_join(world: World, engine: C
     assert plugs(world) == set()
     assert (engine.sandbox("xx") is None) == attached
     assert list(await engine.diagnose()) == []
+
+
+async def test_interfaces_that_the_command_made_are_named_around(world: World, engine: Controller) -> None:
+    made = await start(engine, asking())
+    inside = world.sandboxes.namespaces[made.netns]
+    inside.links["eth1"] = replace(inside.links["eth0"], name="eth1", alias="", index=77)
+    await engine.create_network(CreateNetwork("more"))
+    await engine.connect("more", "c1")
+    assert [e.ifname for e in engine.endpoints_in(made.id)] == ["eth0", "eth2"]
+    assert list(await engine.diagnose()) == []
+
+
+async def test_a_resolv_conf_that_was_edited_inside_is_left_alone(world: World, engine: Controller) -> None:
+    made = await start(engine, asking())
+    path = world.roots / "run" / "sandboxes" / made.id / "resolv.conf"
+    assert "nameserver 127.0.0.11" in path.read_text()
+    await engine.create_network(CreateNetwork("more"))
+    await engine.connect("more", "c1")
+    inode = path.stat().st_ino
+    path.write_text("nameserver 192.0.2.1\n")
+    await engine.stop_sandbox("c1")
+    await engine.start_sandbox("c1")
+    assert (path.read_text(), path.stat().st_ino) == ("nameserver 192.0.2.1\n", inode)
+    hosts = (path.parent / "hosts").read_text().splitlines()
+    assert [line for line in hosts if made.hostname in line] == [
+        f"10.9.0.2\t{made.hostname}",
+        f"10.0.1.2\t{made.hostname}",
+    ]

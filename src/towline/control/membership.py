@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Collection
+
 from towline.control.announcer import Announcer
 from towline.control.collaborators import NameService
 from towline.control.endpoints import EndpointPlanner
@@ -10,7 +13,7 @@ from towline.control.work import Work
 from towline.control.writer import Writer
 from towline.kernel.contract import Kernel
 from towline.model.endpoint import Endpoint, EndpointConfig
-from towline.model.errors import NotFound
+from towline.model.errors import KernelError, NotFound
 from towline.model.network import Network
 from towline.model.sandbox import Sandbox
 from towline.model.view import View
@@ -40,29 +43,40 @@ class Membership:
 
     async def connect(self, network_term: str, term: str, config: EndpointConfig) -> None:
         async with self._access.locked(term) as sandbox:
-            taken = await self.interfaces_in(sandbox.netns) if sandbox.netns else ()
-
-            def plan(view: View) -> Work:
-                network = for_connect(view, network_term)
-                check_connect(view, sandbox, network, config)
-                endpoint = self._planner.make(sandbox, network, config)
-                try:
-                    work = self._planner.change(view, sandbox, sandbox, [Put(endpoint)], taken=taken)
-                except BaseException:
-                    self._planner.give_back(endpoint, network)
+            foreign = sandbox.origin == "attach" and sandbox.netns
+            taken = await self.interfaces_in(sandbox.netns) if foreign else ()
+            try:
+                await self._connect(network_term, sandbox, config, taken)
+            except KernelError as error:
+                if error.errno != errno.EEXIST or foreign or not sandbox.netns:
                     raise
-                work.abandon = lambda: self._planner.give_back(endpoint, network)
-
-                def settle() -> None:
-                    self._access.count(work.transitions)
-                    self._after_change("connect", sandbox, network)
-                    self._announcer.repeat(work.transitions)
-
-                work.settle = settle
-                return work
-
-            await self._writer.submit(plan)
+                # A namespace of ours holds what we put there, unless its command made interfaces too.
+                await self._connect(network_term, sandbox, config, await self.interfaces_in(sandbox.netns))
             await self._refresh(sandbox)
+
+    async def _connect(
+        self, network_term: str, sandbox: Sandbox, config: EndpointConfig, taken: Collection[str]
+    ) -> None:
+        def plan(view: View) -> Work:
+            network = for_connect(view, network_term)
+            check_connect(view, sandbox, network, config)
+            endpoint = self._planner.make(sandbox, network, config)
+            try:
+                work = self._planner.change(view, sandbox, sandbox, [Put(endpoint)], taken=taken)
+            except BaseException:
+                self._planner.give_back(endpoint, network)
+                raise
+            work.abandon = lambda: self._planner.give_back(endpoint, network)
+
+            def settle() -> None:
+                self._access.count(work.transitions)
+                self._after_change("connect", sandbox, network)
+                self._announcer.repeat(work.transitions)
+
+            work.settle = settle
+            return work
+
+        await self._writer.submit(plan)
 
     async def disconnect(self, network_term: str, term: str, *, force: bool) -> None:
         """force: Docker then looks for an endpoint of that name; ours all belong to a sandbox, so there is none."""

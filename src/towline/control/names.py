@@ -20,6 +20,8 @@ from towline.model.view import View
 
 log = logging.getLogger(__name__)
 
+LARGEST = 256 * 1024  # bytes of a resolv.conf that may be one of ours
+
 
 class Names:
     """directory: parent of the sandboxes' directories."""
@@ -29,6 +31,7 @@ class Names:
         self._servers = servers
         self._directory = directory
         self._resolv_conf = resolv_conf
+        self._written: dict[Path, str] = {}
 
     async def open(self, sandbox: Sandbox) -> StartedSandbox:
         networks = self._networks(sandbox)
@@ -52,6 +55,7 @@ class Names:
     def forget(self, sandbox_id: str) -> None:
         directory = self._directory / sandbox_id
         for name in ("hosts", "resolv.conf", "resolv.conf.hash", "hostname"):
+            self._written.pop(directory / name, None)
             (directory / name).unlink(missing_ok=True)
 
     def changed(self, network_id: str) -> None:
@@ -76,15 +80,15 @@ class Names:
         return render_legacy(host, sandbox.dns, ipv6=any(network.enable_ipv6 for network in networks)), None
 
     def _write(self, sandbox: Sandbox, resolv_conf: str) -> StartedSandbox:
-        """In place: the files may be mounted in the sandbox already."""
         directory = self._directory / sandbox.id
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if directory / "hosts" not in self._written:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         endpoints = self._view.endpoints_in(sandbox.id)
         addresses = [cidr.partition("/")[0] for e in endpoints for cidr in (e.ipv4, e.ipv6) if cidr]
         extra = [parse_extra_host(text) for text in sandbox.extra_hosts]
         ipv6 = any(endpoint.ipv6 for endpoint in endpoints)
-        _put(directory / "hosts", render_hosts(sandbox.hostname, addresses, extra, ipv6=ipv6))
-        _put(directory / "hostname", sandbox.hostname + "\n")
+        self._put(directory / "hosts", render_hosts(sandbox.hostname, addresses, extra, ipv6=ipv6))
+        self._put(directory / "hostname", sandbox.hostname + "\n")
         self._put_resolv_conf(directory, resolv_conf)
         return StartedSandbox(
             id=sandbox.id,
@@ -97,19 +101,37 @@ class Names:
     def _put_resolv_conf(self, directory: Path, text: str) -> None:
         """A file that was edited inside is the user's from then on, as its header says."""
         path, mark = directory / "resolv.conf", directory / "resolv.conf.hash"
-        if mark.exists() and path.exists() and digest(path.read_text(errors="replace")) != mark.read_text():
-            return
-        _put(path, text)
-        _put(mark, digest(text))
+        if self._written.get(path) != text and not _edited(path, mark):
+            self._put(path, text)
+            self._put(mark, digest(text))
+
+    def _put(self, path: Path, text: str) -> None:
+        """What it holds already is not written again."""
+        if self._written.get(path) != text:
+            _write_in_place(path, text.encode())
+            self._written[path] = text
 
 
-def _put(path: Path, text: str) -> None:
-    """Readable inside by everybody, as /etc's files are; the directory keeps others out on the host."""
-    with open(
-        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644), "w", encoding="utf-8"
-    ) as file:
-        file.write(text)
-    path.chmod(0o644)
+def _write_in_place(path: Path, data: bytes) -> None:
+    """The same inode, because it may be mounted in the sandbox, and at no moment empty. Readable inside by everybody,
+    as /etc's files are; the directory keeps others out on the host."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(fd, data)
+        os.ftruncate(fd, len(data))
+        os.fchmod(fd, 0o644)
+    finally:
+        os.close(fd)
+
+
+def _edited(path: Path, mark: Path) -> bool:
+    """Does the file hold something else than what was written last? It is the sandbox's to write, so it may be huge."""
+    try:
+        with path.open("rb") as file:
+            held = file.read(LARGEST + 1)
+        return len(held) > LARGEST or digest(held.decode(errors="replace")) != mark.read_text()
+    except FileNotFoundError:
+        return False
 
 
 def _read(path: Path) -> str:
