@@ -155,7 +155,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         config,
         daemon_id=daemon_id,
         store=store,
-        links=kernel.links,
+        kernel=kernel,
         ipams=ipams,
         writer=writer,
         reaper=reaper,

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -153,6 +154,45 @@ def test_a_flushed_forward_chain_gets_our_rule_again(world: World) -> None:
 def assert_reaches(client: Plug, server: Plug) -> None:
     """Impatient, to be called again and again: a lost SYN would be repeated after a second only."""
     assert reaches(client, server, patience=0.1)
+
+
+def test_a_docker_that_starts_later_is_noticed_and_gets_docker0() -> None:
+    """It takes our docker0 for its own; with the next start we leave it the bridge and make one of another name."""
+    with ExitStack() as stack:
+        router = stack.enter_context(namespace())
+        daemon = stack.enter_context(fresh_daemon(net=router)).start()
+        assert link_of(networks(daemon)["bridge"]) == "docker0"
+        docker = stack.enter_context(running_dockerd(net=router))
+        assert subnet_of(docker.http("GET", "/networks/bridge").json) == subnet_of(networks(daemon)["bridge"])
+        eventually(lambda: assert_told(daemon), within=BOUND)
+        (finding,) = daemon.http("GET", "/towline/v1/diagnose").json
+        assert "docker0 is Docker's too" in finding["problem"]
+        address = router.run(["ip", "-br", "address", "show", "docker0"])
+        daemon.restart()
+        assert router.run(["ip", "-br", "address", "show", "docker0"]) == address
+        assert link_of(networks(daemon)["bridge"]) == "towline0"
+        assert subnet_of(networks(daemon)["bridge"]) != subnet_of(docker.http("GET", "/networks/bridge").json)
+        assert_equal_beside(daemon)
+        there = stack.enter_context(outside(router))
+        for bridge, subnet, gateway in (
+            ("docker0", *pool_of(docker.http("GET", "/networks/bridge").json)),
+            ("towline0", *pool_of(networks(daemon)["bridge"])),
+        ):
+            assert reaches(stack.enter_context(plugged_into(router, bridge, subnet, gateway, 10)), there), bridge
+
+
+def assert_told(daemon: Daemon) -> None:
+    assert daemon.log.count("a bridge is shared with Docker") == 1
+
+
+def pool_of(network: dict[str, Any]) -> tuple[str, str]:
+    """Subnet and gateway."""
+    (pool,) = network["IPAM"]["Config"]
+    return pool["Subnet"], pool["Gateway"]
+
+
+def subnet_of(network: dict[str, Any]) -> str:
+    return pool_of(network)[0]
 
 
 @pytest.fixture(scope="module")

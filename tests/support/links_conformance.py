@@ -227,6 +227,13 @@ class LinksConformance:
             "br-b": False,
         }
 
+    def test_what_is_disowned_stays_as_it_is(self, env: Env) -> None:
+        assert env.links.create_bridges([bridge("br-a", "10.1.0.1/24")]) == [None]
+        before = env.links.find("br-a")
+        assert before is not None
+        assert codes(env.links.disown(["br-a", "nosuch"])) == [0, errno.ENODEV]
+        assert env.links.find("br-a") == structs.replace(before, alias="")
+
     def test_remove_one_many_and_absent_ones(self, env: Env) -> None:
         names = [f"br-{i}" for i in range(5)]
         env.add_foreign("stays", "bridge", "10.9.0.1/24")
@@ -252,4 +259,5 @@ class LinksConformance:
         before = env.links.dump()
         links = env.links
         assert [links.create_bridges([]), links.repair_bridges([]), links.silence([]), links.remove([])] == [[]] * 4
+        assert links.disown([]) == []
         assert links.dump() == before

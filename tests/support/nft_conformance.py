@@ -224,6 +224,13 @@ def foreign_chains_are_seen(nft: Nft) -> None:
     assert [name for _, name in chains[0].rules] == ["", ""]
 
 
+def chains_of_others_are_named(nft: Nft) -> None:
+    nft.commit([AddTable(TABLE)])
+    found = nft.foreign_chains()
+    assert (FOREIGN, "FORWARD") in found
+    assert all(table != ID for table, _ in found)
+
+
 def our_rule_goes_first_in_a_foreign_chain(nft: Nft) -> None:
     admit = admit_rule(FOREIGN)
     nft.commit([InsertForeign(FOREIGN, "FORWARD", admit)])

@@ -12,6 +12,7 @@ from msgspec.structs import asdict
 from towline.control.collaborators import NameServers
 from towline.control.compare import Difference
 from towline.control.contract import LogEntry
+from towline.control.docker import DockerWatch
 from towline.control.drift import DriftWatch, Outcome, Touched
 from towline.control.events import EventBus
 from towline.control.explain import Explainer
@@ -25,7 +26,7 @@ from towline.control.whole import Whole
 from towline.control.writer import Writer
 from towline.ipam import networks as ipam_networks
 from towline.ipam.registry import IpamDrivers
-from towline.kernel.contract import Links
+from towline.kernel.contract import Kernel
 from towline.model.config import Config
 from towline.model.endpoint import ANYTHING, Endpoint, EndpointConfig
 from towline.model.errors import KernelError, NotFound, TowlineError
@@ -58,7 +59,7 @@ class Controller:
         *,
         daemon_id: str,
         store: Store,
-        links: Links,
+        kernel: Kernel,
         ipams: IpamDrivers,
         writer: Writer,
         reaper: Reaper,
@@ -77,7 +78,8 @@ class Controller:
         self.counters = counters
         self._store = store
         self._view = store.view()
-        self._links = links
+        self._kernel = kernel
+        self._docker = DockerWatch(self._view, kernel.nft)
         self._ipams = ipams
         self._writer = writer
         self._reaper = reaper
@@ -100,7 +102,8 @@ class Controller:
         equal = await self._writer.exclusive(
             lambda: bring_up(self._store, self._reconciler, self._ipams, sweep=self._may_sweep())
         )
-        await ensure_predefined(self._store, self._networks, self._writer, self._links, self.config)
+        await ensure_predefined(self._store, self._networks, self._writer, self._kernel, self.config)
+        await self._writer.exclusive(self._docker.tell)
         await self._sandboxes.recover(sweep=self._may_sweep())
         self._watch = watch
         watch.start()
@@ -214,7 +217,8 @@ class Controller:
     # store against kernel
 
     async def diagnose(self) -> Sequence[Finding]:
-        return [d.finding for d in await self._writer.exclusive(self._reconciler.compare)]
+        differences = await self._writer.exclusive(self._reconciler.compare)
+        return [*(d.finding for d in differences), *await self._writer.exclusive(self._docker.findings)]
 
     async def repair(self) -> Sequence[Finding]:
         differences, errors = await self._writer.exclusive(lambda: self._repair(self._reconciler.compare, sweep=True))
@@ -241,6 +245,8 @@ class Controller:
             log.error("comparison failed", extra={"fields": {"error": str(error)}})
             return Outcome.FAILED
         self.counters.reconciles += 1
+        if touched.rules:
+            await self._writer.exclusive(self._docker.tell)
         self.counters.drift_repairs += len(found)
         milliseconds = round((time.monotonic() - started) * 1000, 1)
         for difference in found:

@@ -123,6 +123,11 @@ class Networks:
         """Remove without asking whether it may go: a default bridge whose configuration changed."""
         await self._remove(lambda _: network, check=lambda _, __: None, quietly=True)
 
+    async def hand_over(self, network: Network) -> None:
+        """Forget a network without endpoints, whose link is not ours any more and stays as it is."""
+        desired = replace(self._drivers.desired(network), bridge=None)
+        await self._writer.submit(lambda _: self._removal(Realisation(network, desired), (), quietly=True))
+
     async def _remove(
         self,
         find: Callable[[View], Network],
@@ -136,13 +141,15 @@ class Networks:
             network = find(view)
             check(network, view)
             found.append(network)
-            return self._removal(network, view.endpoints_of(network.id), quietly)
+            realisation = Realisation(network, self._drivers.desired(network))
+            return self._removal(realisation, view.endpoints_of(network.id), quietly=quietly)
 
         await self._writer.submit(plan)
         return found[0]
 
-    def _removal(self, network: Network, idle: tuple[Endpoint, ...], quietly: bool) -> Work:
+    def _removal(self, removed: Realisation, idle: tuple[Endpoint, ...], *, quietly: bool) -> Work:
         """idle: endpoints of sandboxes that do not run; they go with the network."""
+        network = removed.network
 
         def settle() -> None:
             self._release(network, idle)
@@ -152,7 +159,7 @@ class Networks:
 
         return Work(
             changes=[Delete(Network, network.id), *(Delete(Endpoint, e.id) for e in idle)],
-            removes=(Realisation(network, self._drivers.desired(network)),),
+            removes=(removed,),
             final=True,
             settle=settle,
         )

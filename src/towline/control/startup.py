@@ -11,6 +11,7 @@ from itertools import chain, count
 
 from msgspec.structs import replace
 
+from towline.control.docker import docker_is_here, is_shared
 from towline.control.networks import Networks
 from towline.control.predefined import DOCKER_BRIDGE, OWN_BRIDGES, default_bridge, single
 from towline.control.reconcile import Reconciler
@@ -18,11 +19,12 @@ from towline.control.writer import Writer
 from towline.ipam.networks import release_network
 from towline.ipam.registry import IpamDrivers
 from towline.ipam.restore import restore_network
-from towline.kernel.contract import Links
+from towline.kernel.contract import Kernel
 from towline.model.config import Config
 from towline.model.errors import TowlineError
 from towline.model.network import Network
 from towline.model.requests import CreateNetwork
+from towline.model.view import View
 from towline.store.contract import Delete, Put, Store
 
 log = logging.getLogger(__name__)
@@ -70,13 +72,15 @@ def _finish_intents(store: Store, reconciler: Reconciler, ipams: IpamDrivers) ->
     return dropped
 
 
-async def ensure_predefined(store: Store, networks: Networks, writer: Writer, links: Links, config: Config) -> None:
+async def ensure_predefined(store: Store, networks: Networks, writer: Writer, kernel: Kernel, config: Config) -> None:
     view = store.view()
     for name, driver in (("host", "host"), ("none", "null")):
         if view.network_named(name) is None:
             await networks.create_predefined(single(name, driver))
     present = view.network_named("bridge")
-    link = present.link if present else await writer.exclusive(lambda: _free_bridge_name(links))
+    if present is not None:
+        present = await _unless_shared(present, view, networks, writer, kernel)
+    link = present.link if present else await writer.exclusive(lambda: _free_bridge_name(kernel))
     wanted = default_bridge(config, link)
     if present is not None and _matches(present, wanted):
         return
@@ -88,10 +92,28 @@ async def ensure_predefined(store: Store, networks: Networks, writer: Writer, li
     await networks.create_predefined(wanted)
 
 
-def _free_bridge_name(links: Links) -> str:
-    """docker0, unless another Docker daemon on this host (or a network of a lost store) has it."""
-    names = chain((DOCKER_BRIDGE,), (f"{OWN_BRIDGES}{i}" for i in count()))
-    return next(name for name in names if links.find(name) is None)
+async def _unless_shared(
+    bridge: Network, view: View, networks: Networks, writer: Writer, kernel: Kernel
+) -> Network | None:
+    """The default bridge, or None when its link was left to Docker, which has it too.
+
+    Our mark goes first, so that nobody sweeps the link; after a crash in between the link is ours still.
+    """
+    shared = await writer.exclusive(lambda: is_shared(bridge, kernel.nft))
+    if not shared or view.endpoints_of(bridge.id):
+        return bridge
+    if (error := (await writer.exclusive(lambda: kernel.links.disown([bridge.link])))[0]) is not None:
+        log.error("the default bridge stays shared with Docker", extra={"fields": {"error": str(error)}})
+        return bridge
+    await networks.hand_over(bridge)
+    log.warning("the default bridge's link is left to Docker", extra={"fields": {"link": bridge.link}})
+    return None
+
+
+def _free_bridge_name(kernel: Kernel) -> str:
+    """docker0, unless Docker (or a network of a lost store) has it, or Docker would take it."""
+    names = chain(() if docker_is_here(kernel.nft) else (DOCKER_BRIDGE,), (f"{OWN_BRIDGES}{i}" for i in count()))
+    return next(name for name in names if kernel.links.find(name) is None)
 
 
 def _matches(network: Network, wanted: CreateNetwork) -> bool:

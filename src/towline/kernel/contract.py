@@ -72,6 +72,10 @@ class Links(Protocol):
         """Set links down: their routes go at once, the slow unlinking comes later. ENODEV if absent."""
         ...
 
+    def disown(self, names: Sequence[str]) -> list[KernelError | None]:
+        """Take our mark off links and leave them as they are otherwise. ENODEV if absent."""
+        ...
+
     def remove(self, names: Sequence[str]) -> list[KernelError | None]:
         """Delete links and wait until the kernel has; slow (RCU), grouped by IFLA_GROUP. Absent links are no error."""
         ...
@@ -92,6 +96,10 @@ class Nft(Protocol):
 
     def read(self, table: TableId) -> TableState | None:
         """None if there is no such table. Retries when the ruleset changes under the dump (NLM_F_DUMP_INTR)."""
+        ...
+
+    def foreign_chains(self) -> list[tuple[TableId, str]]:
+        """Table and name of every chain outside our tables."""
         ...
 
     def foreign_forward_chains(self) -> list[ForeignChain]:

@@ -91,6 +91,9 @@ class FakeLinks:
     def silence(self, names: Sequence[str]) -> list[KernelError | None]:
         return [self._silence(name) for name in names]
 
+    def disown(self, names: Sequence[str]) -> list[KernelError | None]:
+        return [self._disown(name) for name in names]
+
     def remove(self, names: Sequence[str]) -> list[KernelError | None]:
         return [self._remove(name) for name in names]
 
@@ -236,6 +239,15 @@ class FakeLinks:
             return refused
         # The kernel drops IPv6 addresses of a link that goes down, IPv4 ones stay.
         self._change(name, up=False, addresses=tuple(c for c in self.links[name].addresses if ":" not in c))
+        return None
+
+    def _disown(self, name: str) -> KernelError | None:
+        operation = f"take our mark off link {name}"
+        if refused := self.faults.check("disown", name, operation):
+            return refused
+        if name not in self.links:
+            return KernelError(errno.ENODEV, operation)
+        self._change(name, alias="")
         return None
 
     def _remove(self, name: str) -> KernelError | None:

@@ -79,6 +79,9 @@ class FakeNft:
         definitions = {name: definition(item) for name, item in found.sets.items()}
         return TableState(table, chains, sets, dict(found.hooks), definitions, found.dormant)
 
+    def foreign_chains(self) -> list[tuple[TableId, str]]:
+        return list(self.foreign)
+
     def foreign_forward_chains(self) -> list[ForeignChain]:
         return list(self.foreign.values())
 

@@ -67,6 +67,13 @@ class NfNetlinkNft:
                 return None
             raise _refused(error, f"read table {table.family} {table.name}") from error
 
+    def foreign_chains(self) -> list[tuple[TableId, str]]:
+        try:
+            found = self._chains(None)
+        except OSError as error:
+            raise _refused(error, "read other software's chains") from error
+        return [(info.table, info.name) for info in found if not info.table.name.startswith(codec.OURS)]
+
     def foreign_forward_chains(self) -> list[ForeignChain]:
         try:
             return [

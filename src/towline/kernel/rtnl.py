@@ -99,6 +99,10 @@ class RtnlLinks:
     def silence(self, names: Sequence[str]) -> list[KernelError | None]:
         return self._apply([[Step(codec.set_named_link(n, up=False), f"set link {n} down")] for n in names])
 
+    def disown(self, names: Sequence[str]) -> list[KernelError | None]:
+        unmarked = codec.alias_attr("")
+        return self._apply([[Step(codec.set_named_link(n, unmarked), f"take our mark off link {n}")] for n in names])
+
     def remove(self, names: Sequence[str]) -> list[KernelError | None]:
         try:
             return self._unlinker.remove(names)
