@@ -1,1 +1,1 @@
-"""A request and a view become a Plan value: what to commit and what must exist in the kernel (pure)."""
+"""Requests become records, and records become what the kernel must hold for a sandbox. Pure functions."""

@@ -1,4 +1,4 @@
-"""A create request becomes a network record with its pools, and what the kernel must hold for it."""
+"""A create request becomes a network record with its pools. What the kernel must hold for it, its driver says."""
 
 from __future__ import annotations
 
