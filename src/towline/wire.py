@@ -118,9 +118,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         need_repair=lambda: _call_soon(loop, watch.request),
     )
     writer = Writer(view, applier, counters)
-    exec_root = Path(config.exec_root)
-    namespaces = str(exec_root / "netns")
-    reconciler = Reconciler(view, kernel, drivers, forwarding, leaving=reaper.waiting, namespaces=namespaces)
+    reconciler = Reconciler(view, kernel, drivers, forwarding, leaving=reaper.waiting, namespaces=_namespaces(config))
     networks = Networks(
         store=store,
         writer=writer,
@@ -132,25 +130,9 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         publish=events.publish,
         counters=counters,
     )
-    names = Names(view, parts.dns, exec_root / "sandboxes")
     ports = Ports(parts.ports, default_ip=config.ip)
     planner = EndpointPlanner(drivers, ipams, ports)
-    access = SandboxAccess(view, events.publish, names, counters)
-    announcer = Announcer(writer, kernel)
-    membership = Membership(
-        access=access, writer=writer, kernel=kernel, planner=planner, names=names, announcer=announcer
-    )
-    sandboxes = Sandboxes(
-        access=access,
-        membership=membership,
-        writer=writer,
-        planner=planner,
-        ports=ports,
-        runtime=parts.runtime,
-        names=names,
-        announcer=announcer,
-        namespaces=namespaces,
-    )
+    sandboxes, membership = _sandboxes(config, parts, writer, planner, ports, events, counters)
     controller = Controller(
         config,
         daemon_id=daemon_id,
@@ -172,6 +154,41 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         parts.monitor, concerns=controller.concerns, on_route=host.mark_stale, repair=controller.on_drift
     )
     return Service(controller, watch, parts, sweeper)
+
+
+def _sandboxes(
+    config: Config,
+    parts: Parts,
+    writer: Writer,
+    planner: EndpointPlanner,
+    ports: Ports,
+    events: EventBus,
+    counters: Counters,
+) -> tuple[Sandboxes, Membership]:
+    view = parts.store.view()
+    names = Names(view, parts.dns, Path(config.exec_root) / "sandboxes")
+    access = SandboxAccess(view, events.publish, names, counters)
+    announcer = Announcer(writer, parts.kernel)
+    membership = Membership(
+        access=access, writer=writer, kernel=parts.kernel, planner=planner, names=names, announcer=announcer
+    )
+    sandboxes = Sandboxes(
+        access=access,
+        membership=membership,
+        writer=writer,
+        planner=planner,
+        ports=ports,
+        runtime=parts.runtime,
+        names=names,
+        announcer=announcer,
+        namespaces=_namespaces(config),
+    )
+    return sandboxes, membership
+
+
+def _namespaces(config: Config) -> str:
+    """The directory in which sandboxes' namespaces are pinned."""
+    return str(Path(config.exec_root) / "netns")
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:

@@ -11,12 +11,28 @@ from pathlib import Path
 from towline.runtime.check import complete_environment
 from towline.runtime.identity import open_process
 from towline.runtime.launch import Launch
-from towline.runtime.logread import read_log
+from towline.runtime.logread import follow_log, read_log
 from towline.runtime.lookup import Exit
 from towline.runtime.supervise import Supervisor
 from towline.runtime.watch import Watch
 
 PATIENCE = 30
+COUNTS = """
+import os, signal
+count = 0
+def interrupted(*_):
+    global count
+    count += 1
+    print("interrupted")
+def finish(*_):
+    print("count", count)
+    os._exit(5)
+signal.signal(signal.SIGINT, interrupted)
+signal.signal(signal.SIGTERM, finish)
+print("ready")
+while True: signal.pause()
+"""
+"""Counts SIGINTs, says so, and ends with the count and status 5 on SIGTERM."""
 IDENTITY = {"hosts": "192.0.2.7\tbox\n", "resolv.conf": "nameserver 127.0.0.11\n", "hostname": "box\n"}
 
 
@@ -89,3 +105,10 @@ def wait_gone(pid: int, started: int) -> None:
         assert poll.poll(PATIENCE * 1000), f"process {pid} is still there"
     finally:
         os.close(fd)
+
+
+async def said(box: Sandboxes) -> None:
+    """Something is in the log."""
+    never: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    async with asyncio.timeout(PATIENCE):
+        await anext(follow_log(box.supervisor.log("ab12"), never))
