@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from tests.support.plugs import Plug
 
@@ -124,8 +124,11 @@ class Conversation:
         return self.error
 
     def close(self) -> None:
+        """Even if no packet goes between the two any more."""
         self.end()
         self._client.close()
+        with suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
         self._threads[0].join()
         self._server.close()
 

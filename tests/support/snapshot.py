@@ -1,4 +1,4 @@
-"""All that a request may change, as values to compare: links, addresses, routes, rules, records."""
+"""All that a request may change, as values to compare: links, addresses, routes, rules, namespaces, records."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from tests.support.daemon import Daemon
 from tests.support.equality import assert_equal
 from tests.support.polling import eventually
+from tests.support.remains import pins
 
 _VOLATILE = frozenset({"handle", "packets", "bytes", "metainfo", "operstate"})
 
@@ -24,6 +25,8 @@ def snapshot(daemon: Daemon) -> dict[str, Any]:
         "routes": sorted(r for r in daemon.run("ip", "route", "show", "table", "all").splitlines() if KERNEL not in r),
         "rules": without_volatile(json.loads(daemon.run("nft", "-j", "list", "ruleset"))),
         "networks": _sorted(daemon.http("GET", "/v1.56/networks").json),
+        "sandboxes": _sorted(daemon.http("GET", "/towline/v1/sandboxes").json),
+        "namespaces": pins(daemon.exec_root),
         "forwarding": daemon.run("sysctl", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"),
     }
 

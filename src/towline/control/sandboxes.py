@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Coroutine
@@ -22,14 +23,16 @@ from towline.control.membership import Membership
 from towline.control.ports import Ports
 from towline.control.restarts import Restarts
 from towline.control.sandbox_access import SandboxAccess
+from towline.control.sandbox_records import attached_path, networking_failed, new_record
 from towline.control.work import Work
 from towline.control.writer import Writer
 from towline.model.endpoint import Endpoint, Published
-from towline.model.errors import Conflict, Failure, TowlineError
+from towline.model.errors import Conflict, Failure, NotFound, TowlineError
 from towline.model.network import Network
 from towline.model.requests import Created, CreateSandbox, StartedSandbox
 from towline.model.sandbox import Process, Sandbox
 from towline.model.view import View
+from towline.policy.endpoint import HOST
 from towline.policy.sandbox import Admitted, admit_sandbox
 from towline.runtime.check import complete_environment
 from towline.runtime.launch import Launch
@@ -72,13 +75,12 @@ class Sandboxes:
     # records
 
     async def create(self, request: CreateSandbox) -> Created:
-        attached = _attached_path(request)
-        taken = await self._membership.interfaces_in(attached) if attached else ()
-        sandbox_id = secrets.token_hex(32)
+        attached, sandbox_id = attached_path(request), secrets.token_hex(32)
+        taken = await self._look_at(request, sandbox_id, attached) if attached else ()
 
         def plan(view: View) -> Work:
             admitted = admit_sandbox(request, view)
-            sandbox = _record(admitted.request, sandbox_id, attached)
+            sandbox = new_record(admitted.request, sandbox_id, attached)
             made = self._first_endpoints(sandbox, admitted)
             try:
                 work = self._planner.change(view, None, sandbox, [Put(e) for e, _ in made], taken=taken)
@@ -93,6 +95,16 @@ class Sandboxes:
         if attached:
             await self._begin_attached(self._access.known(sandbox_id))
         return Created(sandbox_id)
+
+    async def _look_at(self, request: CreateSandbox, sandbox_id: str, attached: str) -> tuple[str, ...]:
+        """Names of the interfaces in the namespace that will be joined. What is wrong with the request is said first."""
+        admit_sandbox(request, self._view)
+        if request.process is not None:
+            found = self._runtime.attach(sandbox_id, request.process, foreign=True)
+            if isinstance(found, Exit):
+                raise NotFound(f"process {request.process.pid} has ended, or another one has its number now")
+            found.close()
+        return await self._membership.interfaces_in(attached)
 
     async def _begin_attached(self, sandbox: Sandbox) -> None:
         """Names cannot be served: then nothing is left of it."""
@@ -174,7 +186,7 @@ class Sandboxes:
         started = replace(
             sandbox,
             state="running",
-            netns=f"{self._namespaces}/{sandbox.id[:12]}",
+            netns="" if self._on_host(sandbox) else f"{self._namespaces}/{sandbox.id[:12]}",
             process=process,
             started=time.time_ns(),
             finished=0,
@@ -186,14 +198,19 @@ class Sandboxes:
             try:
                 work = self._planner.change(view, sandbox, started)
             except Failure as error:
-                raise _networking_failed(sandbox, view, error) from error
-            work.pins = (started.netns,)
+                raise networking_failed(sandbox, view, error) from error
+            work.pins = (started.netns,) if started.netns else ()
             work.abandon = lambda: self._ports.release(sandbox.id)
             work.settle = lambda: self._joined(started, work)
             return work
 
         await self._writer.submit(plan)
         return started
+
+    def _on_host(self, sandbox: Sandbox) -> bool:
+        """Then it has no namespace of its own: its process lives in the daemon's."""
+        networks = (self._view.network(endpoint.network) for endpoint in self._view.endpoints_in(sandbox.id))
+        return any(network is not None and network.driver == HOST for network in networks)
 
     def _joined(self, sandbox: Sandbox, work: Work) -> None:
         self._access.count(work.transitions)
@@ -204,7 +221,7 @@ class Sandboxes:
         """Names, inside and for the others."""
         files = await self._names.open(sandbox)
         self._access.names_changed(sandbox.id)
-        return files
+        return replace(files, netns=sandbox.netns or f"/proc/{os.getpid()}/ns/net")
 
     async def _launch(self, sandbox: Sandbox, files: StartedSandbox) -> None:
         prepared = await self._runtime.prepare(self._launch_of(sandbox, files))
@@ -218,7 +235,7 @@ class Sandboxes:
     def _launch_of(self, sandbox: Sandbox, files: StartedSandbox) -> Launch:
         return Launch(
             sandbox=sandbox.id,
-            netns=sandbox.netns,
+            netns=files.netns,
             hostname=sandbox.hostname,
             command=sandbox.command,
             environment=complete_environment(sandbox.environment, sandbox.hostname),
@@ -374,46 +391,3 @@ class Sandboxes:
             watched.close()
         for task in list(self._ends):
             task.cancel()
-
-
-def _attached_path(request: CreateSandbox) -> str:
-    if request.process is not None:
-        return f"/proc/{request.process.pid}/ns/net"
-    return request.netns
-
-
-def _record(request: CreateSandbox, sandbox_id: str, attached: str) -> Sandbox:
-    now = time.time_ns()
-    return Sandbox(
-        id=sandbox_id,
-        name=request.name or sandbox_id[:12],
-        created=now,
-        origin="attach" if attached else "run",
-        state="running" if attached else "created",
-        started=now if attached else 0,
-        netns=attached,
-        process=request.process,
-        mode=next(iter(request.networks), "bridge"),
-        hostname=request.hostname or sandbox_id[:12],
-        command=request.command,
-        environment=request.environment,
-        directory=request.directory,
-        restart=request.restart,
-        auto_remove=request.auto_remove,
-        dns=request.dns,
-        extra_hosts=request.extra_hosts,
-        sysctls=request.sysctls,
-        ports=request.ports,
-        exposed=request.exposed,
-        labels=request.labels,
-    )
-
-
-def _networking_failed(sandbox: Sandbox, view: View, error: Failure) -> Failure:
-    """Docker's words around a refused port (docker-api facts 5.2)."""
-    first = next(iter(view.endpoints_in(sandbox.id)), None)
-    endpoint = f"{sandbox.name} ({first.id})" if first else sandbox.name
-    return Failure(
-        "failed to set up container networking: driver failed programming external connectivity on endpoint "
-        f"{endpoint}: {error}"
-    )
