@@ -37,7 +37,7 @@ class Child:
         """Wait until it is inside the sandbox. Raises Refused; then it is gone and reaped."""
         if os.read(self._tell, 1) == b"+":
             return
-        refused = self._refusal() or Refused(0, "the process ended before it was inside")
+        refused = self._refusal() or Refused(0, "enter the sandbox: its process was killed")
         self.abandon()
         raise refused
 

@@ -9,7 +9,7 @@ import time
 from towline.runtime.child import Child
 from towline.runtime.record import write_exit
 from towline.runtime.signals import signal
-from towline.runtime.sweep import mount_namespace, reap, sweep
+from towline.runtime.sweep import hold_mounts, reap, sweep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ class Run:
     def __init__(self, child: Child, state: str) -> None:
         self._child = child
         self._state = state
-        self._namespace = mount_namespace(child.pid)
+        self._mounts = hold_mounts(child.pid)
         self._began = time.time_ns()
 
     def detached(self, streams: dict[int, Stream]) -> int:
         """Pump the pipes (keys, non-blocking) to the log until the command has ended and nothing it left behind lives;
         the exit code."""
         status = _pump(self._child.pid, streams)
-        sweep(self._namespace)
+        self._sweep()
         for fd, stream in streams.items():
             while data := _read(fd):
                 stream.feed(data)
@@ -56,8 +56,14 @@ class Run:
     def foreground(self) -> int:
         """`accompany` the command until nothing it left behind lives; the exit code."""
         status = accompany(self._child.pid)
-        sweep(self._namespace)
+        self._sweep()
         return self.ended(*outcome(status))
+
+    def _sweep(self) -> None:
+        sweep(0 if self._mounts is None else os.fstat(self._mounts).st_ino)
+        if self._mounts is not None:
+            os.close(self._mounts)
+            self._mounts = None
 
     def ended(self, code: int, number: int = 0) -> int:
         """Write the exit record (number: the signal that ended it, or 0); answers the code."""

@@ -22,6 +22,14 @@ def mount_namespace(pid: int) -> int:
     return _namespace(pid, "mnt")
 
 
+def hold_mounts(pid: int) -> int | None:
+    """A descriptor that holds a process's mount namespace, so that its number means no other; None if it is gone."""
+    try:
+        return os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY)
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
 def inhabitants(namespace: int, kind: str = "mnt") -> list[int]:
     """Pids in that namespace; zombies are in none. namespace: inode of a file /proc/<pid>/ns/<kind> or of a pin; it may
     be used again by the kernel once nothing holds the namespace."""
@@ -29,7 +37,8 @@ def inhabitants(namespace: int, kind: str = "mnt") -> list[int]:
 
 
 def sweep(namespace: int) -> None:
-    """Kill and reap until nothing is left. Of the caller's own mount namespace (or 0) only its children are killed."""
+    """Kill and reap until nothing is left. Of the caller's own mount namespace (or 0) only its children are killed.
+    namespace: of one that is held (`hold_mounts`), else another sandbox may have its number by now."""
     if namespace == mount_namespace(os.getpid()):
         namespace = 0
     for _ in range(PASSES):
