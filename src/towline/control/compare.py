@@ -156,7 +156,8 @@ def compare_bridge(network: Network, bridge: Bridge, link: Link | None) -> Diffe
 def compare_interface(
     sandbox: Sandbox, will: SandboxDesired, interface: Interface, links: Mapping[str, Link | None]
 ) -> Difference | None:
-    """links: at least the host end and its bridge, by name. A bridge that is missing is found on its own."""
+    """links: at least the host end and its bridge, by name. A bridge that is missing is found on its own; what it lost
+    with it is found here."""
     link, bridge = links.get(interface.host_name), links.get(interface.bridge)
     problem = _interface_problem(interface, link, bridge)
     if problem is None:
@@ -176,7 +177,7 @@ def _interface_problem(interface: Interface, link: Link | None, bridge: Link | N
         return "does not carry our mark"
     if not link.up:
         return "is down"
-    if bridge is not None and link.master != bridge.index:
+    if link.master != bridge.index if bridge else not link.master:
         return f"is not plugged into {interface.bridge}"
     return None
 
