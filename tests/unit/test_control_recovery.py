@@ -178,6 +178,19 @@ async def test_a_link_that_is_shown_to_be_right_costs_the_writer_nothing() -> No
         assert engine.counters.drift_repairs == 1
 
 
+async def test_a_link_that_nobody_needs_any_more_costs_the_writer_nothing() -> None:
+    """Its network is removed while notifications are gathered."""
+    world = World()
+    async with running(world) as engine:
+        await engine.create_network(CreateNetwork("web"))
+        link = engine.network_named("web").link  # type: ignore[union-attr]
+        world.monitor.push(Drift("links", link))
+        await asyncio.sleep(0)
+        await engine.remove_network("web", wait=True)
+        await asyncio.sleep(0.1)
+        assert engine.counters.reconciles == 0
+
+
 async def test_a_link_that_must_be_asked_for_is_asked_for() -> None:
     """It lost its address, which is not seen in what the next notification shows."""
     world = World()

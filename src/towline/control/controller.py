@@ -227,8 +227,8 @@ class Controller:
         return [d.finding for d in differences]
 
     async def on_drift(self, touched: Touched) -> Outcome:
-        """The drift watch's repair. What a notification shows to be right needs no writer."""
-        links = [n for n, link in touched.links.items() if link is None or not self._reconciler.agrees(n, link)]
+        """The drift watch's repair. What a notification shows to be right, or is gone since, needs no writer."""
+        links = [n for n, link in touched.links.items() if self.concerns(n) and not self._reconciler.agrees(n, link)]
         if not (links or touched.rules or touched.everything):
             return Outcome.EQUAL
 

@@ -107,12 +107,12 @@ class Reconciler:
         found = self._compare_bridge(network) if network else self._compare_interface(name)
         return [] if found is None else [found]
 
-    def agrees(self, name: str, link: Link) -> bool:
+    def agrees(self, name: str, link: Link | None) -> bool:
         """Whether a link as a notification shows it, without addresses, is the bridge that the store wants. From memory
         alone, so that the event loop may ask."""
         network = self._view.network_with_link(name)
         bridge = self._drivers.desired(network).bridge if network is not None else None
-        if network is None or bridge is None:
+        if network is None or bridge is None or link is None:
             return False
         return compare_bridge(network, msgspec.structs.replace(bridge, addresses=()), link) is None
 
