@@ -1,190 +1,22 @@
 """`make demo`: Towline on real kernel objects in half a minute, told step by step. Takes root.
 
-Everything happens in a network namespace made for the occasion. Each claim is checked before it is printed; the exit
-status is 1 if one is false. What was made is taken away again whatever happens.
+Everything happens in network, mount and process namespaces made for the occasion. Each claim is checked before it is
+printed; the exit status is 1 if one is false. What was made is taken away again whatever happens.
 """
 
 from __future__ import annotations
 
 import contextlib
-import http.client
-import json
 import os
-import re
-import shutil
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
-_BIN = Path(sys.executable).parent
-_NAMESPACE = "mount -t tmpfs t /run && mount -t sysfs s /sys && ip link set lo up && echo ready && exec sleep infinity"
-_DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL")
-_BOLD, _GREEN, _RED, _DIM, _PLAIN = (f"\033[{code}m" if sys.stdout.isatty() else "" for code in (1, 32, 31, 2, 0))
-_READING_SECONDS = 1.5 if sys.stdout.isatty() else 0.0
+from demo_stage import BOLD, PLAIN, RED, WELCOME, ClaimFailedError, Snapshot, Stage, chapter, claim, claim_soon, show
 
-
-class ClaimFailedError(Exception):
-    """Something the demo was about to say is not true."""
-
-
-class Snapshot(NamedTuple):
-    """What the kernel holds. links: name -> interface index. addresses: (link, CIDR). rules: words of the ruleset."""
-
-    links: dict[str, int]
-    addresses: frozenset[tuple[str, str]]
-    rules: tuple[str, ...]
-
-
-def chapter(text: str) -> None:
-    time.sleep(_READING_SECONDS)
-    print(f"\n{_BOLD}{text}{_PLAIN}", flush=True)
-
-
-def claim(text: str, true: bool) -> None:
-    if not true:
-        raise ClaimFailedError(text)
-    print(f"  {_GREEN}ok{_PLAIN} {text}", flush=True)
-
-
-def claim_soon(text: str, test: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Claim what becomes true within `seconds`, and say after how long it did."""
-    started = time.monotonic()
-    while not test() and time.monotonic() - started < seconds:
-        time.sleep(0.02)
-    claim(f"{text} ({(time.monotonic() - started) * 1000:.0f} ms)", test())
-
-
-def show(command: str, output: str) -> None:
-    print(f"  {_DIM}$ {command}{_PLAIN}")
-    print("".join(f"    {line}\n" for line in output.rstrip().splitlines()), end="", flush=True)
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("demo", timeout=20)
-        self._path = str(path)
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(self._path)
-
-
-class Stage:
-    """One namespace, one daemon in it, and what it takes to look at both."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._socket = directory / "docker.sock"
-        self._daemon: subprocess.Popen[bytes] | None = None
-        self._programs: list[subprocess.Popen[str]] = []
-        self._holder = subprocess.Popen(
-            [*_DIE_WITH_US, "unshare", "-n", "-m", "--propagation", "private", "sh", "-c", _NAMESPACE],
-            stdout=subprocess.PIPE,
-        )
-        assert self._holder.stdout is not None
-        claim("a network namespace of its own, empty", self._holder.stdout.readline() == b"ready\n")
-
-    def start_daemon(self) -> None:
-        at = self._directory
-        argv = [str(_BIN / "towlined"), "--data-root", f"{at}/data", "--exec-root", f"{at}/exec"]
-        argv += ["--pidfile", f"{at}/pid", "--host", f"unix://{self._socket}"]
-        with (at / "log").open("ab") as log:
-            self._daemon = subprocess.Popen([*_DIE_WITH_US, *self._inside(argv)], stdout=log, stderr=log)
-        claim_soon("the daemon answers", self._answers, 20.0)
-
-    def end_daemon(self, number: int) -> int:
-        """Send it a signal; answers its exit status."""
-        assert self._daemon is not None
-        self._daemon.send_signal(number)
-        return self._daemon.wait(30)
-
-    def client(self, *words: str) -> str:
-        """Run the docker CLI, or ours where docker is not installed, and show it."""
-        program = shutil.which("docker") or str(_BIN / "towline")
-        output = _run([program, "-H", f"unix://{self._socket}", *words])
-        show(f"{Path(program).name} {' '.join(words)}", output)
-        return output
-
-    def towline(self, *words: str) -> str:
-        output = _run([str(_BIN / "towline"), "-H", f"unix://{self._socket}", *words])
-        show(f"towline {' '.join(words)}", output)
-        return output
-
-    def inside(self, command: str, *, quiet: bool = False) -> str:
-        """Run a program in the namespace, beside the daemon."""
-        output = _run(self._inside(command.split()))
-        if not quiet:
-            show(command, output)
-        return output
-
-    def start(self, command: str) -> subprocess.Popen[str]:
-        """Start a program beside the daemon; `close` ends it if it still runs then."""
-        program = subprocess.Popen(
-            [*_DIE_WITH_US, *self._inside(command.split())], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        self._programs.append(program)
-        return program
-
-    def networks(self) -> dict[str, str]:
-        """Name -> id, asked over the API."""
-        return {network["Name"]: network["Id"] for network in self._get("/networks")}
-
-    def gateway(self, name: str) -> str:
-        """The gateway of a network as CIDR, from what the API says."""
-        pool = self._get(f"/networks/{name}")["IPAM"]["Config"][0]
-        return f"{pool['Gateway'].split('/')[0]}/{pool['Subnet'].split('/')[1]}"
-
-    def snapshot(self) -> Snapshot:
-        links = json.loads(self.inside("ip -j address show", quiet=True))
-        addresses = {
-            (link["ifname"], f"{address['local']}/{address['prefixlen']}")
-            for link in links
-            for address in link["addr_info"]
-            if address["scope"] != "link"
-        }
-        ruleset = re.sub(r"packets \d+ bytes \d+", "", self.inside("nft list ruleset", quiet=True))
-        rules = tuple(sorted(re.split(r"[\s,]+", ruleset)))
-        return Snapshot({link["ifname"]: link["ifindex"] for link in links}, frozenset(addresses), rules)
-
-    def close(self) -> None:
-        for process in (*self._programs, self._daemon, self._holder):
-            if process is not None and process.poll() is None:
-                process.kill()
-                process.wait()
-
-    def _inside(self, argv: list[str]) -> list[str]:
-        return ["nsenter", "-t", str(self._holder.pid), "-n", "-m", "--", *argv]
-
-    def _answers(self) -> bool:
-        assert self._daemon is not None
-        if self._daemon.poll() is not None:
-            raise ClaimFailedError(f"the daemon runs (it ended with status {self._daemon.returncode})")
-        with contextlib.suppress(OSError):
-            return bool(self._get("/networks"))
-        return False
-
-    def _get(self, target: str) -> Any:
-        connection = _UnixConnection(self._socket)
-        try:
-            connection.request("GET", target)
-            return json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
-
-
-def _run(argv: list[str]) -> str:
-    """Its standard output. Its remarks matter only if it fails: `ip` makes one when links change under its dump."""
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
-    if done.returncode != 0:
-        said = (done.stdout + done.stderr).strip()
-        raise ClaimFailedError(f"`{' '.join(argv)}` succeeds (it said: {said})")
-    return done.stdout
+_STREET = ("ip", "netns", "exec", "street")
+_OUTSIDE, _HOST = "198.51.100.2", "198.51.100.1"
 
 
 def same_but_index(one: Snapshot, other: Snapshot) -> bool:
@@ -209,52 +41,85 @@ def create(stage: Stage) -> None:
         stage.inside(f"nft list {part}")
 
 
+def talk(stage: Stage) -> None:
+    chapter("3. Processes on these networks: they find each other by name, and the world finds them by port")
+    stage.run("shop", "web", "-p", "8080:80", "--", *stage.shop())
+    stage.run("till", "web", "--", "sleep", "600")
+    stage.run("vault", "db", "--", "sleep", "600")
+    stage.client("ps")
+    claim_soon("till reaches shop by its name", lambda: stage.exec_get("till", "http://shop/") == WELCOME)
+    street(stage)
+    claim("its published port answers this host", stage.get("http://127.0.0.1:8080/") == WELCOME)
+    outside = stage.get(f"http://{_HOST}:8080/", where=_STREET)
+    claim("and a host outside, at the address of this one", outside == WELCOME)
+    address = stage.sandbox("shop")["endpoints"][0]["ipv4"].partition("/")[0]
+    claim("vault, on db, knows no shop", "no answer" in stage.exec_get("vault", "http://shop/"))
+    direct = stage.exec_get("vault", f"http://{address}/", "0.7")
+    claim("and has no way to its address", "no answer" in direct)
+
+
+def street(stage: Stage) -> None:
+    """A host outside, on a cable."""
+    stage.inside("ip netns add street", quiet=True)
+    stage.inside("ip link add wan type veth peer name eth0 netns street", quiet=True)
+    stage.inside(f"ip address add {_HOST}/24 dev wan", quiet=True)
+    stage.inside("ip link set wan up", quiet=True)
+    stage.inside(f"ip -n street address add {_OUTSIDE}/24 dev eth0", quiet=True)
+    stage.inside("ip -n street link set eth0 up", quiet=True)
+
+
 def crash(stage: Stage) -> None:
-    chapter("3. kill -9: networks do not need the daemon to stay, and it does not forget them")
-    bridge, gateway, without_box = f"br-{stage.networks()['web'][:12]}", stage.gateway("web"), stage.snapshot()
-    stage.inside("ip netns add box")
-    stage.inside("ip link add veth-box type veth peer name eth0 netns box")
-    stage.inside(f"ip link set veth-box master {bridge} up")
-    stage.inside(f"ip -n box address add {gateway.rpartition('.')[0]}.77/16 dev eth0")
-    stage.inside("ip -n box link set eth0 up")
-    before, ids = stage.snapshot(), stage.networks()
-    ping = stage.start(f"ip netns exec box ping -q -i 0.02 {gateway.split('/')[0]}")
+    chapter("4. kill -9: traffic does not need the daemon, and the daemon forgets nothing")
+    before, ids, pid = stage.snapshot(), stage.networks(), stage.sandbox("shop")["pid"]
+    customer = stage.start(f"ip netns exec street {stage.program('customer')} {_HOST}")
+    assert customer.stdout is not None
+    claim("a customer outside is connected to the shop", customer.stdout.readline() == "connected\n")
     claim("the daemon is dead", stage.end_daemon(signal.SIGKILL) == -signal.SIGKILL)
     claim("every link, address and rule stays while nobody runs", stage.snapshot() == before)
+    claim("the port answers new customers too", stage.get(f"http://{_HOST}:8080/", where=_STREET) == WELCOME)
     stage.start_daemon()
+    claim_soon("names answer again", lambda: stage.exec_get("till", "http://shop/") == WELCOME)
     claim("it knows the same networks by the same ids", stage.networks() == ids)
-    claim("and found nothing to change: the links are the same objects", stage.snapshot() == before)
-    ping.send_signal(signal.SIGINT)
-    statistics = ping.communicate(timeout=10)[0]
-    show("ping, 50 times a second, all the while", statistics.partition("statistics ---\n")[2])
-    claim("no packet was lost", " 0% packet loss" in statistics)
-    stage.inside("ip netns delete box")
-    claim_soon("the box is gone again", lambda: stage.snapshot() == without_box)
+    claim("the shop is the same process", stage.sandbox("shop")["pid"] == pid)
+    claim("and it found nothing to change: the links are the same objects", stage.snapshot() == before)
+    claim("the customer is still there", customer.poll() is None)
+    stage.inside("pkill -INT -f customer", quiet=True)
+    said = customer.communicate(timeout=10)[0]
+    show("the customer, 50 requests a second at most, all the while", said)
+    claim("no request was lost", "on one connection" in said)
 
 
 def damage(stage: Stage) -> None:
-    chapter("4. Somebody breaks things by hand")
+    chapter("5. Somebody breaks things by hand")
     before, bridge = stage.snapshot(), f"br-{stage.networks()['web'][:12]}"
+    link = stage.sandbox("shop")["endpoints"][0]["host_link"]
+    stage.inside(f"ip link delete {link}")
+    claim_soon("the shop's cable is back", lambda: same_but_index(stage.snapshot(), before))
     stage.inside(f"ip link delete {bridge}")
     claim_soon("the bridge is back, with its address", lambda: same_but_index(stage.snapshot(), before))
-    stage.inside(f"ip address delete {stage.gateway('web')} dev {bridge}")
-    claim_soon("the address is back", lambda: same_but_index(stage.snapshot(), before))
     stage.inside("nft flush ruleset")
     claim_soon("all rules are back", lambda: same_but_index(stage.snapshot(), before))
+    claim_soon("till reaches shop by its name", lambda: stage.exec_get("till", "http://shop/") == WELCOME)
     claim("the daemon is dead once more", stage.end_daemon(signal.SIGKILL) == -signal.SIGKILL)
     stage.inside(f"ip link delete {bridge}")
     stage.inside("nft flush ruleset")
     stage.start_daemon()
     claim_soon("what broke while nobody looked is repaired", lambda: same_but_index(stage.snapshot(), before))
+    claim("the port answers", stage.get(f"http://{_HOST}:8080/", where=_STREET) == WELCOME)
     stage.towline("doctor")
 
 
 def remove(stage: Stage, empty: Snapshot) -> None:
-    chapter("5. Remove everything")
+    chapter("6. Remove everything")
+    stage.towline("rm", "--force", "shop", "till", "vault")
     stage.client("network", "rm", "web", "db")
+    stage.inside("ip netns delete street", quiet=True)
     claim("the predefined networks are left", set(stage.networks()) == {"bridge", "host", "none"})
     claim_soon("the kernel is as it was before: no link, address or rule more", lambda: stage.snapshot() == empty)
+    claim("no namespace of a sandbox is held", stage.pinned == [])
+    claim_soon("no process but the daemon runs", lambda: len(stage.processes()) == 1)
     claim("the daemon stops cleanly", stage.end_daemon(signal.SIGTERM) == 0)
+    claim("and no process is left", stage.processes() == [])
 
 
 def tell(stage: Stage) -> None:
@@ -262,6 +127,7 @@ def tell(stage: Stage) -> None:
     empty = stage.snapshot()
     claim("Docker's predefined networks are there", set(stage.networks()) == {"bridge", "host", "none"})
     create(stage)
+    talk(stage)
     crash(stage)
     damage(stage)
     remove(stage, empty)
@@ -279,12 +145,12 @@ def main() -> int:
             stack.callback(stage.close)
             tell(stage)
         except ClaimFailedError as failure:
-            print(f"  {_RED}NOT TRUE:{_PLAIN} {failure}", flush=True)
+            print(f"  {RED}NOT TRUE:{PLAIN} {failure}", flush=True)
             log = Path(directory, "log")
             if log.exists():
                 print(f"\nThe daemon's log ends with:\n{log.read_text(errors='replace')[-3000:]}", flush=True)
             return 1
-    print(f"\n{_BOLD}Namespace, daemon and files of this demo are gone; your own network was not touched.{_PLAIN}")
+    print(f"\n{BOLD}Namespace, daemon and files of this demo are gone; your own network was not touched.{PLAIN}")
     return 0
 
 

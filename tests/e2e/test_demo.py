@@ -10,9 +10,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def run_demo(path: str) -> subprocess.CompletedProcess[str]:
+def run_demo(path: str, script: Path = ROOT / "scripts" / "demo.py") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "scripts/demo.py"],
+        [sys.executable, str(script)],
         cwd=ROOT,
         env={**os.environ, "PATH": path},
         stdout=subprocess.PIPE,
@@ -27,7 +27,7 @@ def test_demo_shows_that_all_its_claims_are_true() -> None:
     done = run_demo(os.environ["PATH"])
     assert done.returncode == 0, done.stdout
     assert "NOT TRUE" not in done.stdout
-    assert done.stdout.count("  ok ") >= 18
+    assert done.stdout.count("  ok ") >= 40
 
 
 def test_demo_fails_when_the_client_only_pretends(tmp_path: Path) -> None:
@@ -45,3 +45,13 @@ def test_demo_says_so_when_it_cannot_make_a_namespace(tmp_path: Path) -> None:
     done = run_demo(f"{tmp_path}:{os.environ['PATH']}")
     assert done.returncode == 1, done.stdout
     assert "NOT TRUE: a network namespace of its own" in done.stdout
+
+
+def test_demo_fails_when_no_port_is_published(tmp_path: Path) -> None:
+    """A copy of the story in which the shop forgets its port."""
+    for name in ("demo.py", "demo_stage.py"):
+        text = (ROOT / "scripts" / name).read_text()
+        (tmp_path / name).write_text(text.replace('"-p", "8080:80", ', ""))
+    done = run_demo(os.environ["PATH"], tmp_path / "demo.py")
+    assert done.returncode == 1, done.stdout
+    assert "NOT TRUE: its published port answers this host" in done.stdout
