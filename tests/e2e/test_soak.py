@@ -1,4 +1,5 @@
-"""A seeded soak: eight clients, thousands of operations, the daemon killed again and again; it ends in equality.
+"""A seeded soak: a dozen clients of networks and of sandboxes, thousands of operations, the daemon killed again and
+again; it ends in equality.
 
 TOWLINE_SOAK_SEED repeats a run's choices (the interleaving is the machine's), TOWLINE_SOAK_OPERATIONS its length.
 """
@@ -10,6 +11,7 @@ import random
 import secrets
 import sys
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -18,8 +20,9 @@ from tests.support.daemon import Daemon, fresh_daemon
 from tests.support.equality import assert_equal, networks
 from tests.support.polling import eventually
 from tests.support.soak import Client
+from tests.support.soak_boxes import BoxClient
 
-CLIENTS = 8
+CLIENTS, BOX_CLIENTS = 8, 4
 SEED = int(os.environ.get("TOWLINE_SOAK_SEED") or secrets.randbelow(1_000_000))
 OPERATIONS = int(os.environ.get("TOWLINE_SOAK_OPERATIONS") or 2000)
 KILLS_EVERY = (150, 250)  # operations
@@ -37,11 +40,15 @@ class Soak:
         self._failed = False
         self._counted = threading.Condition()
         self.clients = [Client(daemon, number, SEED, self._up.wait) for number in range(CLIENTS)]
+        self.box_clients = [BoxClient(daemon, number, SEED, self._up.wait) for number in range(BOX_CLIENTS)]
         self.kills = 0
+        self.steps = Counter[str]()
 
     def run(self) -> None:
-        with ThreadPoolExecutor(CLIENTS) as pool:
-            running = [pool.submit(self._work, client) for client in self.clients]
+        for client in self.box_clients:
+            client.prepare()
+        with ThreadPoolExecutor(CLIENTS + BOX_CLIENTS) as pool:
+            running = [pool.submit(self._work, client) for client in (*self.clients, *self.box_clients)]
             due = self._random.randint(*KILLS_EVERY)
             while self._reached(due):
                 self._kill()
@@ -63,10 +70,11 @@ class Soak:
         finally:
             self._up.set()
 
-    def _work(self, client: Client) -> None:
+    def _work(self, client: Client | BoxClient) -> None:
         try:
             while self._next():
                 client.step()
+                self.steps[type(client).__name__] += 1
         except BaseException:
             with self._counted:
                 self._failed = True
@@ -91,7 +99,8 @@ def test_soak_ends_in_equality() -> None:
         daemon.kill()
         daemon.start()
         check(daemon, soak)
-        sys.stdout.write(f"{soak.kills} kills cut off {sum(client.cuts for client in soak.clients)} requests\n")
+        cuts = [sum(client.cuts for client in some) for some in (soak.clients, soak.box_clients)]
+        sys.stdout.write(f"{dict(soak.steps)}, {soak.kills} kills, requests cut off: {cuts[0]} and {cuts[1]}\n")
         assert soak.kills >= OPERATIONS // KILLS_EVERY[1] - 1
 
 
@@ -101,3 +110,5 @@ def check(daemon: Daemon, soak: Soak) -> None:
     acknowledged = {name: network_id for client in soak.clients for name, network_id in client.known.items()}
     there = {name: network["Id"] for name, network in networks(daemon).items() if name.startswith("c")}
     assert there == acknowledged
+    for client in soak.box_clients:
+        client.check()

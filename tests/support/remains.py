@@ -19,7 +19,7 @@ def clear_away(exec_root: Path) -> None:
     """End what runs in the sandboxes of this run directory and unpin their namespaces; files are left."""
     for shim in shims(exec_root):
         for pid in (*children(shim), shim):
-            _end(pid)
+            end_exactly(pid)
     for pin in pins(exec_root):
         _libc.umount2(os.fsencode(pin), _MNT_DETACH | _UMOUNT_NOFOLLOW)
 
@@ -54,13 +54,14 @@ def _processes() -> Iterator[tuple[int, list[bytes]]]:
                 yield int(name), arguments.split(b"\0")
 
 
-def _end(pid: int) -> None:
+def end_exactly(pid: int, number: int = signal.SIGKILL) -> None:
+    """Send a signal that ends it, and wait until it has ended; absent is no error."""
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
         return
     with suppress(ProcessLookupError):
-        signal.pidfd_send_signal(fd, signal.SIGKILL)
+        signal.pidfd_send_signal(fd, number)
         poll = select.poll()
         poll.register(fd, select.POLLIN)
         poll.poll(_PATIENCE_MS)
