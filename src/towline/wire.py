@@ -35,6 +35,7 @@ from towline.kernel.contract import Kernel, Links, Monitor
 from towline.model.config import Config
 from towline.model.info import Counters
 from towline.policy.network import Admission
+from towline.runtime.check import daemon_places
 from towline.runtime.supervise import Supervisor
 from towline.store.contract import Store
 
@@ -68,7 +69,7 @@ def real_parts(config: Config) -> Parts:
         logging.getLogger(__name__).error(opened.set_aside)
     real = open_kernel(foreign=FOREIGN_CHAINS)
     dns = DnsServers(opened.store.view())
-    runtime = Supervisor(config.exec_root, config.data_root)
+    runtime = Supervisor(config.exec_root, config.data_root, _hidden(config))
     return Parts(opened.store, real.kernel, real.reaper_links, real.monitor, real.ports, dns, runtime, real.close)
 
 
@@ -166,7 +167,7 @@ def _sandboxes(
     counters: Counters,
 ) -> tuple[Sandboxes, Membership]:
     view = parts.store.view()
-    names = Names(view, parts.dns, Path(config.exec_root) / "sandboxes")
+    names = Names(view, parts.dns, Path(config.exec_root) / "sandboxes", hidden=_hidden(config))
     access = SandboxAccess(view, events.publish, names, counters)
     announcer = Announcer(writer, parts.kernel)
     membership = Membership(
@@ -184,6 +185,10 @@ def _sandboxes(
         namespaces=_namespaces(config),
     )
     return sandboxes, membership
+
+
+def _hidden(config: Config) -> tuple[str, ...]:
+    return daemon_places(config.exec_root, config.data_root, config.hosts)
 
 
 def _namespaces(config: Config) -> str:

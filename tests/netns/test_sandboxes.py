@@ -28,7 +28,7 @@ from towline.kernel.rtnl import RtnlLinks
 from towline.kernel.sandboxes import RealSandboxes
 from towline.kernel.sysctl import ProcSysctl
 from towline.model.desired import Defaults
-from towline.model.errors import KernelError, NotANamespace
+from towline.model.errors import KernelError, NamespaceGone, NotANamespace
 
 _CLONE_NEWNS, _MS_REC_PRIVATE = 0x20000, 0x44000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -275,12 +275,27 @@ def test_what_a_crash_or_reboot_left_is_taken_over_or_removed(env: Env) -> None:
     env.sandboxes.drop(path)
     for each in (path, other):
         Path(each).touch()
-    assert env.sandboxes.pinned(env.directory) == []
+    assert env.sandboxes.pinned(env.directory) == [path, other]
     with pytest.raises(NotANamespace):
         env.sandboxes.look(path)
     assert env.made() == path
     env.sandboxes.drop(other)
     assert os.listdir(env.directory) == [os.path.basename(path)]
+
+
+def test_a_namespace_can_be_pinned_again_elsewhere(env: Env) -> None:
+    path, copy = env.made(), f"{env.directory}/ba9876543210"
+    env.sandboxes.adopt(copy, path)
+    assert env.sandboxes.identity(copy) == env.sandboxes.identity(path)
+    env.sandboxes.drop(path)
+    assert [link.name for link in env.sandboxes.look(copy).links] == ["lo"]
+    with pytest.raises(KernelError) as caught:
+        env.sandboxes.adopt(copy, copy)
+    assert caught.value.errno == errno.EEXIST
+    with pytest.raises(NamespaceGone):
+        env.sandboxes.adopt(f"{env.directory}/0000", path)
+    env.sandboxes.drop(copy)
+    assert os.listdir(env.directory) == []
 
 
 def test_a_failed_make_leaves_nothing(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def values(made: Launch) -> list[object]:
 def test_a_launch_arrives_as_it_was_sent(
     text: str, command: tuple[str, ...], environment: tuple[str, ...], files: tuple[tuple[str, str], ...]
 ) -> None:
-    more = {"command": command, "environment": environment, "files": files, "sysctls": files[::-1]}
+    more = {"command": command, "environment": environment, "files": files, "sysctls": files[::-1], "hidden": command}
     sent = launch(hostname=text, directory=text, log=text, **more)
     assert values(decode_launch(sent.encode()[10:])) == values(sent)
 

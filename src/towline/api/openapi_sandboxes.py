@@ -104,7 +104,7 @@ SCHEMAS: Json = {
         }
     ),
     "StartedSandbox": record(
-        {"id": FULL_ID, "netns": STRING, "hosts": STRING, "resolv_conf": STRING, "hostname": STRING}
+        {"id": FULL_ID, "netns": STRING, "hosts": STRING, "resolv_conf": STRING, "hostname": STRING, "hidden": _TEXTS}
     ),
     "Sandbox": record(
         {

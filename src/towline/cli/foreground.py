@@ -99,6 +99,7 @@ def _launch(sandbox_id: str, started: Object, body: Object) -> Launch:
         directory=as_text(body.get("directory")),
         state=os.path.dirname(files[0][0]),
         files=tuple(files),
+        hidden=tuple(map(as_text, as_list(started.get("hidden")))),
         sysctls=tuple((key, as_text(value)) for key, value in as_object(body.get("sysctls")).items()),
     )
 

@@ -20,6 +20,7 @@ from towline.control.membership import Membership
 from towline.control.networks import Networks
 from towline.control.reaper import Reaper
 from towline.control.reconcile import Reconciler
+from towline.control.sandbox_recovery import Recovery
 from towline.control.sandboxes import Sandboxes
 from towline.control.startup import bring_up, ensure_predefined, restore_addresses
 from towline.control.whole import Whole
@@ -67,6 +68,7 @@ class Controller:
         networks: Networks,
         sandboxes: Sandboxes,
         membership: Membership,
+        recovery: Recovery,
         explainer: Explainer,
         dns: NameServers,
         events: EventBus,
@@ -87,6 +89,7 @@ class Controller:
         self._networks = networks
         self._sandboxes = sandboxes
         self._membership = membership
+        self._recovery = recovery
         self._explainer = explainer
         self._dns = dns
         self._whole = Whole()
@@ -99,12 +102,13 @@ class Controller:
         restore_addresses(self._store, self._ipams)
         self._writer.start()
         self._reaper.start()
+        await self._recovery.end_dead()
         equal = await self._writer.exclusive(
             lambda: bring_up(self._store, self._reconciler, self._ipams, sweep=self._may_sweep())
         )
         await ensure_predefined(self._store, self._networks, self._writer, self._kernel, self.config)
         await self._writer.exclusive(self._docker.tell)
-        await self._sandboxes.recover(sweep=self._may_sweep())
+        await self._recovery.resume(sweep=self._may_sweep())
         self._watch = watch
         watch.start()
         if not equal:

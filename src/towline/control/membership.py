@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Collection
 
 from towline.control.announcer import Announcer
@@ -13,7 +14,7 @@ from towline.control.work import Work
 from towline.control.writer import Writer
 from towline.kernel.contract import Kernel
 from towline.model.endpoint import Endpoint, EndpointConfig
-from towline.model.errors import KernelError, NotFound
+from towline.model.errors import KernelError, NotFound, TowlineError
 from towline.model.network import Network
 from towline.model.sandbox import Sandbox
 from towline.model.view import View
@@ -21,6 +22,8 @@ from towline.policy.endpoint import check_connect, check_disconnect
 from towline.policy.resolve import for_connect
 from towline.policy.sandbox import find_sandbox
 from towline.store.contract import Delete, Put
+
+log = logging.getLogger(__name__)
 
 
 class Membership:
@@ -102,9 +105,16 @@ class Membership:
             await self._refresh(sandbox)
 
     async def _refresh(self, sandbox: Sandbox) -> None:
-        """Its files and its resolver after a change of its networks."""
-        if sandbox.state == "running":
+        """Its files and its resolver after a change of its networks, which has happened whatever goes wrong here."""
+        if sandbox.state != "running":
+            return
+        try:
             await self._names.open(sandbox)
+        except (TowlineError, OSError) as error:
+            fields = {"sandbox": sandbox.name, "error": str(error)}
+            log.error(
+                "names in a sandbox are not up to date; `towline doctor --fix` tries again", extra={"fields": fields}
+            )
 
     def _after_change(self, action: str, sandbox: Sandbox, network: Network) -> None:
         if sandbox.state == "running":

@@ -24,12 +24,21 @@ LARGEST = 256 * 1024  # bytes of a resolv.conf that may be one of ours
 
 
 class Names:
-    """directory: parent of the sandboxes' directories."""
+    """directory: parent of the sandboxes' directories. hidden: see `StartedSandbox`."""
 
-    def __init__(self, view: View, servers: NameServers, directory: Path, resolv_conf: Path = RESOLV_CONF) -> None:
+    def __init__(
+        self,
+        view: View,
+        servers: NameServers,
+        directory: Path,
+        *,
+        hidden: tuple[str, ...] = (),
+        resolv_conf: Path = RESOLV_CONF,
+    ) -> None:
         self._view = view
         self._servers = servers
         self._directory = directory
+        self._hidden = hidden
         self._resolv_conf = resolv_conf
         self._written: dict[Path, str] = {}
 
@@ -96,6 +105,7 @@ class Names:
             hosts=str(directory / "hosts"),
             resolv_conf=str(directory / "resolv.conf"),
             hostname=str(directory / "hostname"),
+            hidden=self._hidden,
         )
 
     def _put_resolv_conf(self, directory: Path, text: str) -> None:

@@ -8,6 +8,7 @@ from towline.model.errors import Failure
 from towline.model.requests import CreateSandbox
 from towline.model.sandbox import Sandbox
 from towline.model.view import View
+from towline.runtime.lookup import UNKNOWN, Exit
 
 
 def attached_path(request: CreateSandbox) -> str:
@@ -53,3 +54,8 @@ def networking_failed(sandbox: Sandbox, view: View, error: Failure) -> Failure:
         "failed to set up container networking: driver failed programming external connectivity on endpoint "
         f"{endpoint}: {error}"
     )
+
+
+def unseen_end() -> Exit:
+    """Of a process or a namespace whose end nobody saw."""
+    return Exit(code=UNKNOWN, finished=time.time_ns(), recorded=False)

@@ -11,7 +11,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine
 from typing import Any
 
 from msgspec.structs import replace
@@ -23,10 +23,11 @@ from towline.control.membership import Membership
 from towline.control.ports import Ports
 from towline.control.restarts import Restarts
 from towline.control.sandbox_access import SandboxAccess
-from towline.control.sandbox_records import attached_path, networking_failed, new_record
+from towline.control.sandbox_records import attached_path, networking_failed, new_record, unseen_end
 from towline.control.work import Work
 from towline.control.writer import Writer
-from towline.model.endpoint import Endpoint, Published
+from towline.kernel.contract import Kernel
+from towline.model.endpoint import Endpoint
 from towline.model.errors import Conflict, Failure, NotFound, TowlineError
 from towline.model.network import Network
 from towline.model.requests import Created, CreateSandbox, StartedSandbox
@@ -37,7 +38,7 @@ from towline.policy.sandbox import Admitted, admit_sandbox
 from towline.runtime.check import complete_environment
 from towline.runtime.launch import Launch
 from towline.runtime.logread import Entry, follow_log, read_log
-from towline.runtime.lookup import UNKNOWN, Exit
+from towline.runtime.lookup import Exit
 from towline.runtime.supervise import CommandNotStarted
 from towline.store.contract import Change, Delete, Put
 
@@ -51,6 +52,7 @@ class Sandboxes:
         access: SandboxAccess,
         membership: Membership,
         writer: Writer,
+        kernel: Kernel,
         planner: EndpointPlanner,
         ports: Ports,
         runtime: Runtime,
@@ -62,58 +64,88 @@ class Sandboxes:
         self._membership = membership
         self._view = access.view
         self._writer = writer
+        self._kernel = kernel
         self._planner = planner
         self._ports = ports
         self._runtime = runtime
         self._names = names
         self._announcer = announcer
         self._namespaces = namespaces
-        self._restarts = Restarts()
+        self._restarts = Restarts(self._start_again)
         self._watched: dict[str, Watched] = {}
         self._ends: set[asyncio.Task[None]] = set()
 
     # records
 
     async def create(self, request: CreateSandbox) -> Created:
-        attached, sandbox_id = attached_path(request), secrets.token_hex(32)
-        taken = await self._look_at(request, sandbox_id, attached) if attached else ()
+        source, sandbox_id = attached_path(request), secrets.token_hex(32)
+        async with self._access.lock(sandbox_id):
+            taken = await self._look_at(request, sandbox_id, source) if source else ()
+            await self._create(request, sandbox_id, source, taken)
+        return Created(sandbox_id)
+
+    async def _create(self, request: CreateSandbox, sandbox_id: str, source: str, taken: Collection[str]) -> None:
+        """source: the namespace to join, "" for one of our own, later. That of a process is pinned here: its path would
+        be somebody else's once the number is given out again."""
+        adopted = request.process is not None
+        netns = self._pin(sandbox_id) if adopted else source
 
         def plan(view: View) -> Work:
             admitted = admit_sandbox(request, view)
-            sandbox = new_record(admitted.request, sandbox_id, attached)
+            sandbox = new_record(admitted.request, sandbox_id, netns)
             made = self._first_endpoints(sandbox, admitted)
             try:
                 work = self._planner.change(view, None, sandbox, [Put(e) for e, _ in made], taken=taken)
             except BaseException:
                 self._undo_create(sandbox, made)
                 raise
+            work.adopts = ((netns, source),) if adopted else ()
             work.abandon = lambda: self._undo_create(sandbox, made)
-            work.settle = lambda: self._joined(sandbox, work) if attached else None
+            work.settle = lambda: self._joined(sandbox, work) if source else None
             return work
 
         await self._writer.submit(plan)
-        if attached:
+        if source:
             await self._begin_attached(self._access.known(sandbox_id))
-        return Created(sandbox_id)
+
+    def _pin(self, sandbox_id: str) -> str:
+        return f"{self._namespaces}/{sandbox_id[:12]}"
 
     async def _look_at(self, request: CreateSandbox, sandbox_id: str, attached: str) -> tuple[str, ...]:
-        """Names of the interfaces in the namespace that will be joined. What is wrong with the request is said first."""
+        """Names of the interfaces in the namespace to be joined. What is wrong with the request is said first."""
         admit_sandbox(request, self._view)
         if request.process is not None:
             found = self._runtime.attach(sandbox_id, request.process, foreign=True)
             if isinstance(found, Exit):
                 raise NotFound(f"process {request.process.pid} has ended, or another one has its number now")
             found.close()
+        await self._writer.exclusive(lambda: self._check_free(attached))
         return await self._membership.interfaces_in(attached)
+
+    def _check_free(self, path: str) -> None:
+        """One namespace, one sandbox: two would fight over its default route and its names."""
+        wanted = self._kernel.sandboxes.identity(path)
+        for other in list(self._view.sandboxes()):
+            if other.state == "running" and other.netns and self._identity_or_none(other.netns) == wanted:
+                raise Conflict(
+                    f"{path} is the namespace of sandbox {other.name} already:"
+                    f" use `towline network connect NETWORK {other.name}` to join it to more networks"
+                )
+
+    def _identity_or_none(self, path: str) -> tuple[int, int] | None:
+        try:
+            return self._kernel.sandboxes.identity(path)
+        except TowlineError:
+            return None
 
     async def _begin_attached(self, sandbox: Sandbox) -> None:
         """Names cannot be served: then nothing is left of it."""
         try:
-            await self._begin(sandbox)
+            await self.begin(sandbox)
         except BaseException:
-            await self._forget(await self._leave(sandbox, code=0, finished=time.time_ns()))
+            await self.forget(await self.leave(sandbox, code=0, finished=time.time_ns()))
             raise
-        self._follow(sandbox)
+        self.follow(sandbox)
 
     def _first_endpoints(self, sandbox: Sandbox, admitted: Admitted) -> list[tuple[Endpoint, Network]]:
         made: list[tuple[Endpoint, Network]] = []
@@ -132,6 +164,7 @@ class Sandboxes:
 
     async def remove(self, term: str, *, force: bool) -> None:
         async with self._access.locked(term) as sandbox:
+            self._restarts.cancel(sandbox.id)
             if sandbox.state == "running":
                 if not force:
                     raise Conflict(
@@ -139,9 +172,9 @@ class Sandboxes:
                         " stop the container before removing or force remove"
                     )
                 sandbox = await self._stop(sandbox, 0.0)
-            await self._forget(sandbox)
+            await self.forget(sandbox)
 
-    async def _forget(self, sandbox: Sandbox) -> None:
+    async def forget(self, sandbox: Sandbox) -> None:
         def plan(view: View) -> Work:
             endpoints = view.endpoints_in(sandbox.id)
             gone = [(e, view.network(e.network)) for e in endpoints]
@@ -163,30 +196,35 @@ class Sandboxes:
     # life
 
     async def start(self, term: str, *, process: Process | None) -> StartedSandbox:
+        """By the user: the restart policy begins anew."""
         async with self._access.locked(term) as sandbox:
-            if sandbox.state == "running":
-                raise Conflict(f"container {sandbox.name} is already running")
-            if sandbox.origin == "attach":
-                raise Conflict(f"sandbox {sandbox.name} was attached: attach it again to join it")
-            started = await self._enter(sandbox, process)
-            try:
-                files = await self._begin(started)
-                if process is None:
-                    await self._launch(started, files)
-            except BaseException as error:
-                code = error.exit_code if isinstance(error, CommandNotStarted) else 0
-                await self._leave(started, code=code, finished=time.time_ns())
-                raise
-            if process is not None:
-                self._follow(started)
-            return files
+            self._restarts.cancel(sandbox.id)
+            return await self._start(replace(sandbox, restarts=0), process)
+
+    async def _start(self, sandbox: Sandbox, process: Process | None) -> StartedSandbox:
+        if sandbox.state == "running":
+            raise Conflict(f"container {sandbox.name} is already running")
+        if sandbox.origin == "attach":
+            raise Conflict(f"sandbox {sandbox.name} was attached: attach it again to join it")
+        started = await self._enter(sandbox, process)
+        try:
+            files = await self.begin(started)
+            if process is None:
+                await self._launch(started, files)
+        except BaseException as error:
+            code = error.exit_code if isinstance(error, CommandNotStarted) else 0
+            await self.leave(started, code=code, finished=time.time_ns())
+            raise
+        if process is not None:
+            self.follow(started)
+        return files
 
     async def _enter(self, sandbox: Sandbox, process: Process | None) -> Sandbox:
         """Its namespace, its endpoints, its ports."""
         started = replace(
             sandbox,
             state="running",
-            netns="" if self._on_host(sandbox) else f"{self._namespaces}/{sandbox.id[:12]}",
+            netns="" if self._on_host(sandbox) else self._pin(sandbox.id),
             process=process,
             started=time.time_ns(),
             finished=0,
@@ -217,7 +255,7 @@ class Sandboxes:
         self._access.announce_all("connect", sandbox)
         self._announcer.repeat(work.transitions)
 
-    async def _begin(self, sandbox: Sandbox) -> StartedSandbox:
+    async def begin(self, sandbox: Sandbox) -> StartedSandbox:
         """Names, inside and for the others."""
         files = await self._names.open(sandbox)
         self._access.names_changed(sandbox.id)
@@ -230,7 +268,7 @@ class Sandboxes:
         except BaseException:
             await prepared.abandon()
             raise
-        self._watch(sandbox.id, await prepared.go())
+        self.watch(sandbox.id, await prepared.go())
 
     def _launch_of(self, sandbox: Sandbox, files: StartedSandbox) -> Launch:
         return Launch(
@@ -255,10 +293,13 @@ class Sandboxes:
 
     async def stop(self, term: str, *, grace: float) -> bool:
         async with self._access.locked(term) as sandbox:
-            if sandbox.state != "running":
-                return False
-            await self._stop(sandbox, grace)
-            return True
+            pending = self._restarts.cancel(sandbox.id)
+            if sandbox.state == "running":
+                await self._stop(sandbox, grace)
+                return True
+            if pending:
+                await self._put(replace(sandbox, stopped=True))
+            return pending
 
     async def _stop(self, sandbox: Sandbox, grace: float) -> Sandbox:
         """The lock is held, so whoever awaits the process's end finds nothing left to do."""
@@ -266,9 +307,9 @@ class Sandboxes:
         watched = self._watched.get(sandbox.id)
         if watched is not None and sandbox.origin == "run":
             ended = await watched.stop(grace)
-        return await self._leave(replace(sandbox, stopped=True), code=ended.code, finished=ended.finished)
+        return await self.leave(replace(sandbox, stopped=True), code=ended.code, finished=ended.finished)
 
-    async def _leave(self, sandbox: Sandbox, *, code: int, finished: int) -> Sandbox:
+    async def leave(self, sandbox: Sandbox, *, code: int, finished: int) -> Sandbox:
         """Out of its networks; its endpoints' identity stays reserved."""
         await self._names.close(sandbox.id, gone=sandbox.origin == "run")
         ended = replace(sandbox, state="exited", netns="", process=None, finished=finished, exit_code=code)
@@ -276,7 +317,7 @@ class Sandboxes:
         def plan(view: View) -> Work:
             current = view.sandbox(sandbox.id) or sandbox
             work = self._planner.change(view, current, ended)
-            work.unpins = (current.netns,) if current.origin == "run" and current.netns else ()
+            work.unpins = (current.netns,) if current.netns == self._pin(sandbox.id) else ()
             work.settle = lambda: self._after_leave(ended, work)
             return work
 
@@ -289,20 +330,20 @@ class Sandboxes:
         self._access.announce_all("disconnect", sandbox)
         self._access.names_changed(sandbox.id)
 
-    def _follow(self, sandbox: Sandbox) -> None:
+    def follow(self, sandbox: Sandbox) -> None:
         """Watch the process that its record names; one that is gone already ends the sandbox at once."""
         if sandbox.process is None:
             return
-        found = self._attach(sandbox, sandbox.process)
+        found = self.attach(sandbox, sandbox.process)
         if isinstance(found, Exit):
-            self._later(self._ended(sandbox.id, found))
+            self._later(self.ended(sandbox.id, found, sandbox.process))
         else:
-            self._watch(sandbox.id, found)
+            self.watch(sandbox.id, found)
 
-    def _attach(self, sandbox: Sandbox, process: Process) -> Watched | Exit:
+    def attach(self, sandbox: Sandbox, process: Process) -> Watched | Exit:
         return self._runtime.attach(sandbox.id, process, foreign=sandbox.origin == "attach")
 
-    def _watch(self, sandbox_id: str, watched: Watched) -> None:
+    def watch(self, sandbox_id: str, watched: Watched) -> None:
         self._watched[sandbox_id] = watched
         self._later(self._await_end(sandbox_id, watched))
 
@@ -315,63 +356,46 @@ class Sandboxes:
         ended = await watched.ended()
         if self._watched.get(sandbox_id) is watched:
             del self._watched[sandbox_id]
-        await self._ended(sandbox_id, ended)
+        await self.ended(sandbox_id, ended, watched.process)
 
-    async def _ended(self, sandbox_id: str, ended: Exit) -> None:
+    async def ended(self, sandbox_id: str, ended: Exit, process: Process | None, *, restart: bool = True) -> None:
+        """The process is gone: leave the networks. Another one may live in the sandbox by the time the lock is had."""
         async with self._access.lock(sandbox_id):
             sandbox = self._view.sandbox(sandbox_id)
-            if sandbox is None or sandbox.state != "running":
+            if sandbox is None or sandbox.state != "running" or sandbox.process != process:
                 return
             try:
-                left = await self._leave(sandbox, code=ended.code, finished=ended.finished)
+                left = await self.leave(sandbox, code=ended.code, finished=ended.finished)
                 if left.auto_remove:
-                    await self._forget(left)
+                    await self.forget(left)
             except TowlineError as error:
                 fields = {"sandbox": sandbox.name, "error": str(error)}
                 log.error("the end of a sandbox could not be recorded", extra={"fields": fields})
                 return
-        await self._restarts.after_exit(left, ended, self._start_again)
+            if restart and not left.auto_remove:
+                self._restarts.after_exit(left, ended)
 
-    async def recover(self, *, sweep: bool) -> None:
-        """After a start of the daemon: follow what lives, end what does not, start what its policy says. sweep: remove
-        files of sandboxes that the store does not know."""
-        for sandbox in list(self._view.sandboxes()):
-            if sandbox.state == "running" and not await self._resume(sandbox):
-                continue
-            if sandbox.state == "exited" and sandbox.auto_remove:
-                await self._forget(sandbox)
-            elif sandbox.state != "running":
-                await self._restarts.at_daemon_start(sandbox, self._start_again)
-        for sandbox_id in self._runtime.remembered() if sweep else ():
-            if self._view.sandbox(sandbox_id) is None:
-                self._runtime.forget(sandbox_id)
+    def namespace_lost(self, sandbox_id: str) -> None:
+        """Its namespace is gone, as the kernel tells: end it. Any thread may find out, the loop's calls this."""
+        sandbox = self._view.sandbox(sandbox_id)
+        if sandbox is not None and sandbox.origin == "attach":
+            self._later(self.ended(sandbox_id, unseen_end(), sandbox.process))
 
-    async def _resume(self, sandbox: Sandbox) -> bool:
-        found = self._attach(sandbox, sandbox.process) if sandbox.process else None
-        if isinstance(found, Exit) or (found is None and sandbox.origin == "run"):
-            ended = found if isinstance(found, Exit) else Exit(code=UNKNOWN, finished=time.time_ns())
-            await self._ended(sandbox.id, ended)
-            return False
-        for error in self._ports.restore(sandbox.id, sandbox.ports, self._published(sandbox)):
-            log.error("a published port is taken", extra={"fields": {"sandbox": sandbox.name, "error": str(error)}})
-        await self._begin(sandbox)
-        if found is not None:
-            self._watch(sandbox.id, found)
-        return True
-
-    def _published(self, sandbox: Sandbox) -> list[Published]:
-        return [p for endpoint in self._view.endpoints_in(sandbox.id) for p in endpoint.published if p.host_port]
+    def restart_by_policy(self, sandbox: Sandbox) -> None:
+        """At the start of the daemon."""
+        self._restarts.at_daemon_start(sandbox)
 
     async def _start_again(self, sandbox_id: str) -> None:
         """By its restart policy."""
-        sandbox = self._view.sandbox(sandbox_id)
-        if sandbox is None or sandbox.state == "running":
-            return
-        try:
-            await self.start(sandbox_id, process=None)
-        except TowlineError as error:
-            fields = {"sandbox": sandbox.name, "error": str(error)}
-            log.error("a sandbox could not be started again", extra={"fields": fields})
+        async with self._access.lock(sandbox_id):
+            sandbox = self._view.sandbox(sandbox_id)
+            if sandbox is None or sandbox.state == "running" or sandbox.stopped:
+                return
+            try:
+                await self._start(replace(sandbox, restarts=sandbox.restarts + 1), None)
+            except TowlineError as error:
+                fields = {"sandbox": sandbox.name, "error": str(error)}
+                log.error("a sandbox could not be started again", extra={"fields": fields})
 
     async def logs(self, sandbox_id: str, *, tail: int | None, since: str, follow: bool) -> AsyncIterator[Entry]:
         path = self._runtime.log(sandbox_id)

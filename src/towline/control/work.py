@@ -27,7 +27,8 @@ def _nothing() -> None: ...
 class Work:
     """changes are committed before the kernel is touched, and taken back (`revert`) when the kernel refuses.
 
-    creates, removes: networks. pins, unpins: namespaces to make and to give up. transitions: what changes inside
+    creates, removes: networks. pins, unpins: namespaces to make and to give up; adopts: (pin, path of one that
+    exists). transitions: what changes inside
     sandboxes and for them. final: the client has been promised that the object is gone, so nothing may fail after the
     commit; what the kernel refuses then is left to reconcile.
 
@@ -39,6 +40,7 @@ class Work:
     creates: tuple[Realisation, ...] = ()
     removes: tuple[Realisation, ...] = ()
     pins: tuple[str, ...] = ()
+    adopts: tuple[tuple[str, str], ...] = ()
     unpins: tuple[str, ...] = ()
     transitions: tuple[Transition, ...] = ()
     final: bool = False

@@ -138,6 +138,14 @@ class Sandboxes(Protocol):
         """A new namespace with lo up, pinned at `path` (a bind mount). EEXIST if one is pinned there already."""
         ...
 
+    def adopt(self, path: str, source: str) -> None:
+        """Pin the namespace that is at `source` at `path` too, so that it has a path of ours. Errors as `make`."""
+        ...
+
+    def identity(self, path: str) -> tuple[int, int]:
+        """Equal for two paths of one namespace, and for no others at the same time."""
+        ...
+
     def drop(self, path: str) -> None:
         """Unpin; the kernel takes its links apart when the last process has left. Absent is no error; NotANamespace if
         something is there that `make` did not make."""

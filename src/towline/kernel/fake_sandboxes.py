@@ -101,6 +101,17 @@ class FakeSandboxes:
             self._prune(namespace)
             raise
 
+    def adopt(self, path: str, source: str) -> None:
+        namespace = self._get(source)
+        operation = f"pin network namespace {path}"
+        if path in self.files or path in self.namespaces:
+            raise KernelError(errno.EEXIST, operation)
+        self._check("adopt", path, operation)
+        self.namespaces[path] = namespace
+
+    def identity(self, path: str) -> tuple[int, int]:
+        return 0, id(self._get(path))
+
     def leave(self, path: str, host_names: Sequence[str]) -> list[KernelError | None]:
         return [self._leave(name) for name in host_names]
 

@@ -44,6 +44,14 @@ class RealSandboxes:
     def make(self, path: str) -> None:
         sandboxes_pin.make(path)
 
+    def adopt(self, path: str, source: str) -> None:
+        with self._opened(source):
+            sandboxes_pin.adopt(path, source)
+
+    def identity(self, path: str) -> tuple[int, int]:
+        with opened(path) as fd:
+            return identity(fd)
+
     def drop(self, path: str) -> None:
         sandboxes_pin.drop(path)
 

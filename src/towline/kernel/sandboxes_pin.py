@@ -45,6 +45,20 @@ def make(path: str) -> None:
         raise
 
 
+def adopt(path: str, source: str) -> None:
+    """Pin the namespace at `source` at `path` as well. Errors as `make`, and those of a source that is none."""
+    operation = f"pin network namespace {path}"
+    with opened(source) as fd:
+        if is_pinned(path):
+            raise KernelError(errno.EEXIST, operation, "a namespace is pinned there already")
+        _make_file(path, operation)
+        try:
+            _mount(f"/proc/thread-self/fd/{fd}", path, operation)
+        except BaseException:
+            os.unlink(path)
+            raise
+
+
 def drop(path: str) -> None:
     """Unpin. Absent is no error. NotANamespace if there is something that `make` did not make; it stays."""
     operation = f"unpin network namespace {path}"

@@ -73,10 +73,12 @@ class CreateSandbox(msgspec.Struct, frozen=True):
 
 
 class StartedSandbox(msgspec.Struct, frozen=True):
-    """Where a process must go to live in the sandbox: its namespace, and its files for /etc (absolute paths)."""
+    """Where a process must go to live in the sandbox: its namespace, its files for /etc, and what of the daemon's it is
+    not to see (absolute paths)."""
 
     id: str
     netns: str
     hosts: str
     resolv_conf: str
     hostname: str
+    hidden: tuple[str, ...] = ()

@@ -8,6 +8,10 @@ import stat
 from towline.model.errors import InvalidParameter
 from towline.runtime.launch import Launch
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 HOSTNAME_BYTES = 64  # __NEW_UTS_LEN
 ID_LENGTH = 64
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -21,6 +25,12 @@ def run_directory(exec_root: str, sandbox: str) -> str:
 def data_directory(data_root: str, sandbox: str) -> str:
     """The log. InvalidParameter if the id could lead elsewhere."""
     return os.path.join(data_root, "sandboxes", check_id(sandbox))
+
+
+def daemon_places(exec_root: str, data_root: str, hosts: Iterable[str]) -> tuple[str, ...]:
+    """What no command in a sandbox is to see: the daemon's roots, and its unix sockets elsewhere. hosts: its --host."""
+    sockets = (host.removeprefix("unix://") for host in hosts if host.startswith("unix://"))
+    return (exec_root, data_root, *sockets)
 
 
 def check_id(sandbox: str) -> str:

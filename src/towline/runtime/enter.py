@@ -12,7 +12,7 @@ import os
 from towline.runtime.launch import Launch
 
 _NEWNS, _NEWUTS, _NEWNET = 0x00020000, 0x04000000, 0x40000000
-_NOSUID, _NODEV, _NOEXEC, _BIND, _REC, _SLAVE = 2, 4, 8, 4096, 16384, 1 << 19
+_RDONLY, _NOSUID, _NODEV, _NOEXEC, _BIND, _REC, _SLAVE = 1, 2, 4, 8, 4096, 16384, 1 << 19
 _PDEATHSIG, _NAME, _SUBREAPER = 1, 15, 36
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
@@ -48,6 +48,8 @@ def enter_new(launch: Launch) -> None:
     _check(_mount("none", "/", "", _REC | _SLAVE), "make mounts private")
     for source, target in launch.files:
         _check(_mount(source, target, "", _BIND), f"mount {source} on {target}")
+    for place in launch.hidden:
+        _hide(place)
     _fresh_sysfs()
     name = os.fsencode(launch.hostname)
     _check(_libc.sethostname(name, len(name)), f"set hostname {launch.hostname}")
@@ -86,6 +88,15 @@ def _write_sysctl(key: str, value: str) -> None:
             os.close(fd)
     except OSError as error:
         raise Refused(error.errno or 0, f"set sysctl {key} to {value}") from error
+
+
+def _hide(place: str) -> None:
+    """After the files have been mounted: they come from such a place. What is absent, or inside a hidden directory,
+    needs nothing."""
+    if os.path.isdir(place):
+        _check(_mount("tmpfs", place, "tmpfs", _RDONLY | _NOSUID | _NODEV | _NOEXEC), f"hide {place}")
+    elif os.path.exists(place):
+        _check(_mount("/dev/null", place, "", _BIND), f"hide {place}")
 
 
 def _fresh_sysfs() -> None:

@@ -13,7 +13,8 @@ class Launch:
 
     netns: path of a network namespace. files: (source, target): each source is seen at target, inside only.
     environment: "KEY=VALUE". state: directory for the records of process and exit. log: where a detached command's
-    output goes, "" in the foreground. sysctls: (name as for sysctl(8), value), written inside.
+    output goes, "" in the foreground. sysctls: (name as for sysctl(8), value), written inside. hidden: directories and
+    files of the host that are empty inside (`check.daemon_places`).
     """
 
     __slots__ = (
@@ -21,6 +22,7 @@ class Launch:
         "directory",
         "environment",
         "files",
+        "hidden",
         "hostname",
         "log",
         "netns",
@@ -42,6 +44,7 @@ class Launch:
         directory: str = "/",
         log: str = "",
         sysctls: tuple[tuple[str, str], ...] = (),
+        hidden: tuple[str, ...] = (),
     ) -> None:
         self.sandbox = sandbox
         self.netns = netns
@@ -53,13 +56,14 @@ class Launch:
         self.directory = directory
         self.log = log
         self.sysctls = sysctls
+        self.hidden = hidden
 
     def encode(self) -> bytes:
         """Length in ten digits, then texts ended by NUL (none can contain one); a list begins with its count."""
         single = (self.sandbox, self.netns, self.hostname, self.state, self.directory, self.log)
         files, sysctls = (tuple(text for pair in pairs for text in pair) for pairs in (self.files, self.sysctls))
         parts = list(single)
-        for many in (self.command, self.environment, files, sysctls):
+        for many in (self.command, self.environment, files, sysctls, self.hidden):
             parts += (str(len(many)), *many)
         body = b"".join(os.fsencode(part) + b"\0" for part in parts)
         return b"%010d" % len(body) + body
@@ -73,7 +77,7 @@ def decode_launch(body: bytes) -> Launch:
         return tuple([next(parts) for _ in range(int(next(parts)))])
 
     sandbox, netns, hostname, state, directory, log = (next(parts) for _ in range(6))
-    command, environment, files, sysctls = many(), many(), many(), many()
+    command, environment, files, sysctls, hidden = many(), many(), many(), many(), many()
     return Launch(
         sandbox=sandbox,
         netns=netns,
@@ -85,6 +89,7 @@ def decode_launch(body: bytes) -> Launch:
         environment=environment,
         files=tuple(zip(files[::2], files[1::2], strict=True)),
         sysctls=tuple(zip(sysctls[::2], sysctls[1::2], strict=True)),
+        hidden=hidden,
     )
 
 

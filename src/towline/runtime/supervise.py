@@ -71,11 +71,15 @@ class Pending:
 
 
 class Supervisor:
-    """Detached sandboxes of one daemon. Made anywhere; its coroutines belong to one event loop."""
+    """Detached sandboxes of one daemon. Made anywhere; its coroutines belong to one event loop.
 
-    def __init__(self, exec_root: str, data_root: str) -> None:
+    hidden: Launch.hidden of every start.
+    """
+
+    def __init__(self, exec_root: str, data_root: str, hidden: tuple[str, ...] = ()) -> None:
         self._exec_root = exec_root
         self._data_root = data_root
+        self._hidden = hidden
 
     def state(self, sandbox: str) -> str:
         """Launch.state of a sandbox. InvalidParameter if the id is none."""
@@ -88,6 +92,7 @@ class Supervisor:
     async def prepare(self, launch: Launch) -> Pending:
         """A process in the sandbox, ready to go. InvalidParameter (what was asked for), Failure (the kernel refused);
         then nothing is left. Cancelled: nothing is left either."""
+        launch.hidden = self._hidden
         pipes = await _spawned(launch)
         try:
             answer = await pipes.answer()

@@ -76,7 +76,7 @@ async def test_its_life(socket: str) -> None:
     sandbox_id = await make(socket, name="s1", ports=["8080:80"], command=["sleep", "600"])
     started = await ask(socket, "POST", f"{SANDBOXES}/s1/start")
     assert (started.status, started.json["id"]) == (200, sandbox_id)
-    assert list(started.json) == ["id", "netns", "hosts", "resolv_conf", "hostname"]
+    assert list(started.json) == ["id", "netns", "hosts", "resolv_conf", "hostname", "hidden"]
     shown = (await ask(socket, "GET", f"{SANDBOXES}/{sandbox_id[:9]}")).json
     assert (shown["state"], shown["netns"]) == ("running", started.json["netns"])
     (endpoint,) = shown["endpoints"]
