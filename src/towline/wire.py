@@ -25,6 +25,7 @@ from towline.control.ports import Ports, PortSockets
 from towline.control.reaper import Reaper
 from towline.control.reconcile import Reconciler
 from towline.control.sandbox_access import SandboxAccess
+from towline.control.sandbox_recovery import Recovery
 from towline.control.sandboxes import Sandboxes
 from towline.control.writer import Writer
 from towline.dns.server import DnsServers
@@ -134,6 +135,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
     ports = Ports(parts.ports, default_ip=config.ip)
     planner = EndpointPlanner(drivers, ipams, ports)
     sandboxes, membership = _sandboxes(config, parts, writer, planner, ports, events, counters)
+    recovery = Recovery(sandboxes, view, writer=writer, kernel=kernel, ports=ports, runtime=parts.runtime)
     controller = Controller(
         config,
         daemon_id=daemon_id,
@@ -146,6 +148,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         networks=networks,
         sandboxes=sandboxes,
         membership=membership,
+        recovery=recovery,
         explainer=Explainer(view, kernel, drivers),
         dns=parts.dns,
         events=events,
@@ -177,6 +180,7 @@ def _sandboxes(
         access=access,
         membership=membership,
         writer=writer,
+        kernel=parts.kernel,
         planner=planner,
         ports=ports,
         runtime=parts.runtime,

@@ -26,6 +26,9 @@ class Joiner:
         for path in work.pins:
             undo.push(f"unpin {path}", partial(self._kernel.sandboxes.drop, path))
             self._kernel.sandboxes.make(path)
+        for path, source in work.adopts:
+            undo.push(f"unpin {path}", partial(self._kernel.sandboxes.drop, path))
+            self._kernel.sandboxes.adopt(path, source)
         for transition in work.transitions:
             self._enter(transition, undo)
 
