@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import boxes
 from tests.support.boxes import Stage, World, no_way
+from tests.support.dns_servers import StubServer, address
 from tests.support.polling import eventually
 
 BRIDGE, ENDPOINT = "com.docker.network.bridge.", "com.docker.network.endpoint."
@@ -94,6 +95,15 @@ def test_an_internal_network_has_no_way_out_or_in(world: World, stage: Stage) ->
         a.ip(f"-{family}", "route", "add", "default", "via", gateway)
         assert a.no_dial(world.outside.address(family), 80)
         assert a.no_dial(world.router.address(family), 80)
+
+
+def test_a_name_server_inside_an_internal_network_is_asked(stage: Stage) -> None:
+    stage.network("closed", *WEB, Internal=True)
+    server = stage.box("server", "closed")
+    client = stage.box("client", "closed", dns={"servers": [server.ipv4]})
+    with StubServer(server.ns, server.ipv4, address("192.0.2.9")) as stub:
+        assert client.ask("db.example") == ["192.0.2.9"]
+        assert stub.peers[0][0] == client.ipv4
 
 
 def test_nobody_outside_reaches_a_container_address(world: World, stage: Stage) -> None:

@@ -77,15 +77,14 @@ class Names:
     def _resolution(self, sandbox: Sandbox, networks: list[Network]) -> tuple[str, ServerConfig | None]:
         """The text of resolv.conf, and how the sandbox's own server forwards if it has one: on a user-defined network.
 
-        Without a way out nothing is asked from the host's namespace on its behalf.
+        The server itself asks nothing from the host's namespace for a sandbox without a way out.
         """
         host = parse_resolv_conf(_read(self._resolv_conf), str(self._resolv_conf))
         if any(network.driver == "host" for network in networks):
             return render_host(host, sandbox.dns), None
         if any(network.name not in RESERVED_NAMES for network in networks):
             internal = render_internal(host, sandbox.dns)
-            closed = all(network.internal for network in networks)
-            return internal.text, ServerConfig() if closed else internal.config
+            return internal.text, internal.config
         return render_legacy(host, sandbox.dns, ipv6=any(network.enable_ipv6 for network in networks)), None
 
     def _write(self, sandbox: Sandbox, resolv_conf: str) -> StartedSandbox:
