@@ -5,6 +5,11 @@ from __future__ import annotations
 import signal
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("towline", deadline=None)
+settings.load_profile("towline")
 
 
 @pytest.fixture(scope="session", autouse=True)
