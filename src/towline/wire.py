@@ -99,12 +99,10 @@ class Service:
 def build(config: Config, parts: Parts | None = None) -> Service:
     """Needs a running event loop. Raises StoreError or KernelError if store or kernel cannot be opened."""
     parts = parts or real_parts(config)
-    store, kernel = parts.store, parts.kernel
-    view = store.view()
+    store, kernel, view = parts.store, parts.kernel, parts.store.view()
     daemon_id = ensure_daemon_id(store)
     counters, events = Counters(), EventBus()
-    drivers = builtin_drivers()
-    ipams = builtin_ipams(config.default_address_pools, daemon_id)
+    drivers, ipams = builtin_drivers(), builtin_ipams(config.default_address_pools, daemon_id)
     forwarding = Forwarding(kernel.sysctl, enabled=config.ip_forward)
     host = HostPrefixes(kernel.links, view)
     loop = asyncio.get_running_loop()

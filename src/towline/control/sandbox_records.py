@@ -1,13 +1,16 @@
-"""A new sandbox's record, and what is said when its network fails."""
+"""A new sandbox's record, what its process is started with, and what is said when its network fails."""
 
 from __future__ import annotations
 
 import time
 
+from towline.control.collaborators import Runtime
 from towline.model.errors import Failure
-from towline.model.requests import CreateSandbox
+from towline.model.requests import CreateSandbox, StartedSandbox
 from towline.model.sandbox import Sandbox
 from towline.model.view import View
+from towline.runtime.check import complete_environment
+from towline.runtime.launch import Launch
 from towline.runtime.lookup import UNKNOWN, Exit
 
 
@@ -43,6 +46,25 @@ def new_record(request: CreateSandbox, sandbox_id: str, attached: str) -> Sandbo
         ports=request.ports,
         exposed=request.exposed,
         labels=request.labels,
+    )
+
+
+def launch_of(sandbox: Sandbox, files: StartedSandbox, runtime: Runtime) -> Launch:
+    return Launch(
+        sandbox=sandbox.id,
+        netns=files.netns,
+        hostname=sandbox.hostname,
+        command=sandbox.command,
+        environment=complete_environment(sandbox.environment, sandbox.hostname),
+        directory=sandbox.directory,
+        sysctls=tuple(sandbox.sysctls.items()),
+        files=(
+            (files.hosts, "/etc/hosts"),
+            (files.resolv_conf, "/etc/resolv.conf"),
+            (files.hostname, "/etc/hostname"),
+        ),
+        state=runtime.state(sandbox.id),
+        log=runtime.log(sandbox.id),
     )
 
 

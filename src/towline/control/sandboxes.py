@@ -23,7 +23,7 @@ from towline.control.membership import Membership
 from towline.control.ports import Ports
 from towline.control.restarts import Restarts
 from towline.control.sandbox_access import SandboxAccess
-from towline.control.sandbox_records import attached_path, networking_failed, new_record, unseen_end
+from towline.control.sandbox_records import attached_path, launch_of, networking_failed, new_record, unseen_end
 from towline.control.work import Work
 from towline.control.writer import Writer
 from towline.kernel.contract import Kernel
@@ -35,8 +35,6 @@ from towline.model.sandbox import Process, Sandbox
 from towline.model.view import View
 from towline.policy.endpoint import HOST
 from towline.policy.sandbox import Admitted, admit_sandbox
-from towline.runtime.check import complete_environment
-from towline.runtime.launch import Launch
 from towline.runtime.logread import Entry, follow_log, read_log
 from towline.runtime.lookup import Exit
 from towline.runtime.supervise import CommandNotStarted
@@ -262,31 +260,13 @@ class Sandboxes:
         return replace(files, netns=sandbox.netns or f"/proc/{os.getpid()}/ns/net")
 
     async def _launch(self, sandbox: Sandbox, files: StartedSandbox) -> None:
-        prepared = await self._runtime.prepare(self._launch_of(sandbox, files))
+        prepared = await self._runtime.prepare(launch_of(sandbox, files, self._runtime))
         try:
             await self._put(replace(sandbox, process=prepared.process))
         except BaseException:
             await prepared.abandon()
             raise
         self.watch(sandbox.id, await prepared.go())
-
-    def _launch_of(self, sandbox: Sandbox, files: StartedSandbox) -> Launch:
-        return Launch(
-            sandbox=sandbox.id,
-            netns=files.netns,
-            hostname=sandbox.hostname,
-            command=sandbox.command,
-            environment=complete_environment(sandbox.environment, sandbox.hostname),
-            directory=sandbox.directory,
-            sysctls=tuple(sandbox.sysctls.items()),
-            files=(
-                (files.hosts, "/etc/hosts"),
-                (files.resolv_conf, "/etc/resolv.conf"),
-                (files.hostname, "/etc/hostname"),
-            ),
-            state=self._runtime.state(sandbox.id),
-            log=self._runtime.log(sandbox.id),
-        )
 
     async def _put(self, sandbox: Sandbox) -> None:
         await self._writer.submit(lambda view: Work(changes=[Put(sandbox)]))
