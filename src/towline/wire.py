@@ -20,6 +20,7 @@ from towline.control.forwarding import Forwarding
 from towline.control.host import HostPrefixes
 from towline.control.membership import Membership
 from towline.control.names import Names
+from towline.control.names_check import NamesCheck
 from towline.control.networks import Networks
 from towline.control.ports import Ports, PortSockets
 from towline.control.reaper import Reaper
@@ -132,7 +133,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
     )
     ports = Ports(parts.ports, default_ip=config.ip)
     planner = EndpointPlanner(drivers, ipams, ports)
-    sandboxes, membership = _sandboxes(config, parts, writer, planner, ports, events, counters)
+    sandboxes, membership, names_check = _sandboxes(config, parts, writer, planner, ports, events, counters)
     recovery = Recovery(sandboxes, view, writer=writer, kernel=kernel, ports=ports, runtime=parts.runtime)
     controller = Controller(
         config,
@@ -147,7 +148,8 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         sandboxes=sandboxes,
         membership=membership,
         recovery=recovery,
-        explainer=Explainer(view, kernel, drivers),
+        explainer=Explainer(view, kernel, drivers, holds=parts.ports.holds),
+        names_check=names_check,
         dns=parts.dns,
         events=events,
         counters=counters,
@@ -166,7 +168,7 @@ def _sandboxes(
     ports: Ports,
     events: EventBus,
     counters: Counters,
-) -> tuple[Sandboxes, Membership]:
+) -> tuple[Sandboxes, Membership, NamesCheck]:
     view = parts.store.view()
     names = Names(view, parts.dns, Path(config.exec_root) / "sandboxes", hidden=_hidden(config))
     access = SandboxAccess(view, events.publish, names, counters)
@@ -186,7 +188,7 @@ def _sandboxes(
         announcer=announcer,
         namespaces=_namespaces(config),
     )
-    return sandboxes, membership
+    return sandboxes, membership, NamesCheck(access, parts.dns, names)
 
 
 def _hidden(config: Config) -> tuple[str, ...]:

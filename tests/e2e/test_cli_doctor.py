@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from tests.e2e.test_cli_network import towline
+from tests.support import boxes
 from tests.support.daemon import Daemon
 
 
@@ -24,6 +25,20 @@ def test_doctor_repairs_what_was_taken_away(daemon: Daemon) -> None:
     assert fixed.status == 0
     assert fixed.json["Equal"]
     assert f"br-{network_id[:12]}" in daemon.run("ip", "-brief", "link")
+
+
+def test_doctor_restores_the_names_of_a_sandbox_whose_ruleset_was_flushed(daemon: Daemon) -> None:
+    towline(daemon, "network", "create", "web")
+    with boxes.running(daemon, "shop", "web", ports=["8080:80"]) as shop:
+        assert towline(daemon, "doctor").status == 0
+        shop.ns.run(["nft", "flush", "ruleset"])
+        said = "port 53 of 127.0.0.11 does not lead to its name server any more"
+        assert said in towline(daemon, "inspect", "shop").out
+        assert said in towline(daemon, "doctor").out
+        assert towline(daemon, "doctor", "--fix").status == 0
+        assert shop.ask("shop") == [shop.ipv4]
+        assert said not in towline(daemon, "inspect", "shop").out
+        assert towline(daemon, "doctor").status == 0
 
 
 def test_events_of_the_past_end_by_themselves(daemon: Daemon) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Collection
 
 from towline.dns.config import ServerConfig
 from towline.dns.server_forward import DnsCounters
@@ -94,12 +95,15 @@ class FakeRuntime:
 
 
 class FakeNameServers:
+    """broken: sandboxes whose table is lost."""
+
     def __init__(self) -> None:
         self.counters = DnsCounters()
         self.open_in: dict[str, str] = {}
         self.configs: dict[str, ServerConfig] = {}
         self.changes: list[str] = []
         self.refuse: OSError | None = None
+        self.broken: set[str] = set()
 
     async def open(self, sandbox_id: str, netns: str, config: ServerConfig) -> None:
         if self.refuse is not None:
@@ -107,6 +111,13 @@ class FakeNameServers:
             raise refusal
         self.open_in[sandbox_id] = netns
         self.configs[sandbox_id] = config
+        self.broken.discard(sandbox_id)
+
+    def opened(self) -> Collection[str]:
+        return self.open_in
+
+    async def intact(self, sandbox_id: str) -> bool:
+        return sandbox_id in self.open_in and sandbox_id not in self.broken
 
     async def close(self, sandbox_id: str, *, gone: bool = False) -> None:
         self.open_in.pop(sandbox_id, None)

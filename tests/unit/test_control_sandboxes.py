@@ -252,10 +252,33 @@ async def test_explain_follows_the_path_and_checks_it(world: World, engine: Cont
     inside.links["eth0"] = replace(inside.links["eth0"], addresses=())
     inside.routes.clear()
     world.nft.flush()
+    world.ports.held.clear()
+    world.dns.broken.add(made.id)
     problems = {step.object: step.problem for step in (await engine.explain("c1"))[0].steps if step.problem}
     assert problems["interface"] == "address 10.9.0.2/24 is missing"
     assert problems["default route"] == "the IPv4 route is missing"
     assert problems["rules"].endswith("elements are missing")
+    assert problems["names"] == "port 53 of 127.0.0.11 does not lead to its name server any more"
+    assert problems["published port"] == (
+        "the port is not held on this host: another process may take it; 1 of its set elements are missing"
+    )
+
+
+@pytest.mark.parametrize("lost", ["table", "server"])
+async def test_doctor_reports_and_restores_lost_names(world: World, engine: Controller, lost: str) -> None:
+    made = await start(engine, asking())
+    await start(engine, asking("c2", "bridge"))
+    assert list(await engine.diagnose()) == []
+    if lost == "table":
+        world.dns.broken.add(made.id)
+    else:
+        await world.dns.close(made.id)
+    found = await engine.diagnose()
+    assert [(finding.object, finding.repair) for finding in found] == [("sandbox c1", "serve them again")]
+    assert list(await engine.repair()) == list(found)
+    assert (world.dns.open_in[made.id], list(await engine.diagnose())) == (made.netns, [])
+    await engine.stop_sandbox("c1")
+    assert list(await engine.diagnose()) == []
 
 
 @pytest.mark.parametrize("attached", [True, False])

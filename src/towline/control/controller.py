@@ -17,6 +17,7 @@ from towline.control.drift import DriftWatch, Outcome, Touched
 from towline.control.events import EventBus
 from towline.control.explain import Explainer
 from towline.control.membership import Membership
+from towline.control.names_check import NamesCheck
 from towline.control.networks import Networks
 from towline.control.reaper import Reaper
 from towline.control.reconcile import Reconciler
@@ -70,6 +71,7 @@ class Controller:
         membership: Membership,
         recovery: Recovery,
         explainer: Explainer,
+        names_check: NamesCheck,
         dns: NameServers,
         events: EventBus,
         counters: Counters,
@@ -91,6 +93,7 @@ class Controller:
         self._membership = membership
         self._recovery = recovery
         self._explainer = explainer
+        self._names_check = names_check
         self._dns = dns
         self._whole = Whole()
         self._watch: DriftWatch | None = None
@@ -211,7 +214,8 @@ class Controller:
 
     async def explain(self, term: str) -> Sequence[EndpointPath]:
         sandbox = find_sandbox(self._view, term)
-        return await self._writer.exclusive(lambda: self._explainer.explain(sandbox))
+        unserved = await self._names_check.problem(sandbox)
+        return await self._writer.exclusive(lambda: self._explainer.explain(sandbox, unserved))
 
     def logs(
         self, sandbox_id: str, *, tail: int | None = None, since: str = "", follow: bool = False
@@ -222,13 +226,14 @@ class Controller:
 
     async def diagnose(self) -> Sequence[Finding]:
         differences = await self._writer.exclusive(self._reconciler.compare)
-        return [*(d.finding for d in differences), *await self._writer.exclusive(self._docker.findings)]
+        docker = await self._writer.exclusive(self._docker.findings)
+        return [*(d.finding for d in differences), *await self._names_check.findings(), *docker]
 
     async def repair(self) -> Sequence[Finding]:
         differences, errors = await self._writer.exclusive(lambda: self._repair(self._reconciler.compare, sweep=True))
         if not errors and not self._may_sweep():
             await self._writer.exclusive(lambda: self._store.update([SetMeta(META_SWEEP, None)]))
-        return [d.finding for d in differences]
+        return [*(d.finding for d in differences), *await self._names_check.repair()]
 
     async def on_drift(self, touched: Touched) -> Outcome:
         """The drift watch's repair. What a notification shows to be right, or is gone since, needs no writer."""

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from towline.control.compare import compare_bridge, compare_interface
+from towline.dns.config import RESOLVER
 from towline.drivers.registry import Drivers
 from towline.kernel.contract import Inside, Kernel
 from towline.model.desired import Defaults, Interface
-from towline.model.endpoint import Endpoint
+from towline.model.endpoint import Endpoint, Published
 from towline.model.errors import TowlineError
 from towline.model.info import EndpointPath, PathStep
 from towline.model.network import Network
 from towline.model.ruleset import Element
 from towline.model.sandbox import Sandbox
 from towline.model.view import View
-from towline.plan.sandbox import SandboxDesired, realise
+from towline.plan.sandbox import SandboxDesired, members_of, port_elements, realise
+
+Members = dict[tuple[object, str], dict[bytes, bytes]]
+"""(table, set) -> what it holds."""
 
 _NO_NAMES = "names are not served on this network; /etc/hosts has its own"
 
 
 class Explainer:
-    def __init__(self, view: View, kernel: Kernel, drivers: Drivers) -> None:
+    """holds: is this host port (protocol, address, port) held for us?"""
+
+    def __init__(self, view: View, kernel: Kernel, drivers: Drivers, *, holds: Callable[[str, str, int], bool]) -> None:
         self._view = view
         self._kernel = kernel
         self._drivers = drivers
+        self._holds = holds
 
-    def explain(self, sandbox: Sandbox) -> list[EndpointPath]:
-        """One path per endpoint, in order of connection."""
+    def explain(self, sandbox: Sandbox, unserved: str) -> list[EndpointPath]:
+        """One path per endpoint, in order of connection. unserved: what is wrong with the sandbox's name server."""
         will = realise(sandbox, self._view, self._drivers)
         inside = self._look(will.netns)
         members = self._members(will.elements)
@@ -35,7 +42,7 @@ class Explainer:
         for endpoint in self._view.endpoints_in(sandbox.id):
             network = self._view.network(endpoint.network)
             if network is not None:
-                steps = self._steps(sandbox, endpoint, network, will, inside, members)
+                steps = self._steps(sandbox, endpoint, network, will, inside, members, unserved)
                 found.append(EndpointPath(endpoint.id, network.name, tuple(steps)))
         return found
 
@@ -45,7 +52,7 @@ class Explainer:
         except TowlineError as error:
             return error
 
-    def _members(self, elements: Sequence[Element]) -> dict[tuple[object, str], dict[bytes, bytes]]:
+    def _members(self, elements: Sequence[Element]) -> Members:
         states = {table: self._kernel.nft.read(table) for table in {element.table for element in elements}}
         return {(table, name): held for table, state in states.items() if state for name, held in state.sets.items()}
 
@@ -56,10 +63,10 @@ class Explainer:
         network: Network,
         will: SandboxDesired,
         inside: Inside | TowlineError | None,
-        members: dict[tuple[object, str], dict[bytes, bytes]],
+        members: Members,
+        unserved: str,
     ) -> Iterator[PathStep]:
-        names = ", ".join(endpoint.dns_names)
-        yield PathStep("names", f"answers to {names} at 127.0.0.11" if names else _NO_NAMES)
+        yield _names(endpoint, unserved)
         interface = next((i for i in will.interfaces if i.host_name == endpoint.host_link), None)
         if interface is None:
             yield PathStep("interface", "none: the sandbox does not run, or the network has no interfaces")
@@ -69,9 +76,23 @@ class Explainer:
         yield self._outer(sandbox, will, interface)
         yield from self._bridge(network)
         yield _rules(endpoint, will.elements, members)
-        for port in endpoint.published:
-            where = f"[{port.host_ip}]" if ":" in port.host_ip else port.host_ip
-            yield PathStep("published port", f"{where}:{port.host_port}/{port.protocol} leads to port {port.port}")
+        yield from self._ports(sandbox, endpoint, members)
+
+    def _ports(self, sandbox: Sandbox, endpoint: Endpoint, members: Members) -> Iterator[PathStep]:
+        for member in members_of(sandbox, self._view, self._drivers):
+            for port in member.endpoint.published if member.endpoint.id == endpoint.id else ():
+                yield self._port(port, port_elements(member, port), members)
+
+    def _port(self, port: Published, elements: Sequence[Element], members: Members) -> PathStep:
+        """host_port 0: a routed network opens the port itself, nothing is held on the host."""
+        where = f"[{port.host_ip}]" if ":" in port.host_ip else port.host_ip
+        problems = []
+        if port.host_port and not self._holds(port.protocol, port.host_ip, port.host_port):
+            problems.append("the port is not held on this host: another process may take it")
+        if missing := _missing(elements, members):
+            problems.append(f"{len(missing)} of its set elements are missing")
+        text = f"{where}:{port.host_port}/{port.protocol} leads to port {port.port}"
+        return PathStep("published port", text, "; ".join(problems))
 
     def _outer(self, sandbox: Sandbox, will: SandboxDesired, interface: Interface) -> PathStep:
         links = {end: self._kernel.links.find(end) for end in (interface.host_name, interface.bridge)}
@@ -85,6 +106,12 @@ class Explainer:
             difference = compare_bridge(network, bridge, self._kernel.links.find(bridge.name))
             text = f"{bridge.name} with {', '.join(bridge.addresses) or 'no address'}"
             yield PathStep("bridge", text, difference.finding.problem if difference else "")
+
+
+def _names(endpoint: Endpoint, unserved: str) -> PathStep:
+    if not endpoint.dns_names:
+        return PathStep("names", _NO_NAMES)
+    return PathStep("names", f"answers to {', '.join(endpoint.dns_names)} at {RESOLVER}", unserved)
 
 
 def _inner(interface: Interface, inside: Inside | TowlineError | None) -> PathStep:
@@ -114,9 +141,11 @@ def _routes(interface: Interface, defaults: Defaults, inside: Inside | TowlineEr
     return PathStep("default route", text, f"the {' and '.join(missing)} route is missing" if missing else "")
 
 
-def _rules(
-    endpoint: Endpoint, elements: Sequence[Element], members: dict[tuple[object, str], dict[bytes, bytes]]
-) -> PathStep:
-    missing = [e for e in elements if members.get((e.table, e.set), {}).get(e.key) != e.data]
+def _missing(elements: Sequence[Element], members: Members) -> list[Element]:
+    return [e for e in elements if members.get((e.table, e.set), {}).get(e.key) != e.data]
+
+
+def _rules(endpoint: Endpoint, elements: Sequence[Element], members: Members) -> PathStep:
+    missing = _missing(elements, members)
     text = f"guarded against forged frames by {endpoint.host_link}; {len(elements)} set elements for the sandbox"
     return PathStep("rules", text, f"{len(missing)} elements are missing" if missing else "")

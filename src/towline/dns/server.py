@@ -13,9 +13,9 @@ from towline.dns.config import ServerConfig
 from towline.dns.names import Directory, DnsView
 from towline.dns.server_forward import DnsCounters, Forwarder
 from towline.dns.server_sandbox import SandboxServer
-from towline.dns.server_sockets import Enter, Inside, open_sockets, remove_redirect
+from towline.dns.server_sockets import Enter, Inside, open_sockets, redirected_ports, remove_redirect
 from towline.dns.zone import Service
-from towline.model.errors import KernelError, NamespaceGone, TowlineError
+from towline.model.errors import KernelError, NamespaceGone, NotANamespace, TowlineError
 
 _log = logging.getLogger(__name__)
 
@@ -66,16 +66,6 @@ class DnsServers:
         async with self._lock_of(sandbox_id):
             await self._close(sandbox_id, gone=gone)
 
-    async def sweep(self, netns: str) -> None:
-        """Remove a table that an earlier daemon left in a namespace that has no business with us any more."""
-        await self._remove(netns, f"namespace {netns}")
-
-    def configure(self, sandbox_id: str, config: ServerConfig) -> None:
-        """Forward differently from now on; nothing happens if it is not open."""
-        server = self._servers.get(sandbox_id)
-        if server is not None:
-            server.configure(config)
-
     def names_changed(self, network_id: str) -> None:
         """After the commit of a change to the network or one of its endpoints. O(1)."""
         self._directory.changed(network_id)
@@ -84,10 +74,16 @@ class DnsServers:
         """Ids of the sandboxes that are served."""
         return tuple(self._servers)
 
-    def queries(self, sandbox_id: str) -> int:
-        """How many came from this sandbox since it was opened."""
+    async def intact(self, sandbox_id: str) -> bool:
+        """Whether the table in the namespace still leads to the server; False if it is not open. KernelError. Of a
+        namespace that is gone nothing is said: True."""
         server = self._servers.get(sandbox_id)
-        return server.queries if server is not None else 0
+        if server is None:
+            return False
+        try:
+            return await self._enter(server.netns, redirected_ports) == server.ports
+        except (NamespaceGone, NotANamespace):
+            return True
 
     async def stop(self) -> None:
         """For the end of the daemon: tables stay, so that the next one takes the same ports."""

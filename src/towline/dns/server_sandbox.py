@@ -13,6 +13,7 @@ from towline.dns import wire
 from towline.dns.answer import Forward, answer
 from towline.dns.config import MAX_UPSTREAMS, ServerConfig
 from towline.dns.names import Names
+from towline.dns.redirect import Ports
 from towline.dns.server_forward import DnsCounters, Forwarder, Origin, origin_of
 from towline.dns.server_sockets import Inside, Opened
 from towline.dns.server_stream import StreamServer
@@ -29,7 +30,7 @@ class SandboxServer:
     ) -> None:
         self.sandbox_id = sandbox_id
         self.netns = netns
-        self.queries = 0
+        self.ports: Ports | None = None
         self._inside = inside
         self._forwarder = forwarder
         self._counters: DnsCounters = forwarder.counters
@@ -49,6 +50,7 @@ class SandboxServer:
 
     async def start(self, opened: Opened) -> None:
         """Takes the sockets over."""
+        self.ports = opened.ports
         self._udp = opened.udp
         await self._stream.start(opened.tcp)
         asyncio.get_running_loop().add_reader(opened.udp, self._readable, opened.udp)
@@ -79,7 +81,6 @@ class SandboxServer:
                 _send(sock, said, peer)
             elif said is not None:
                 self._forward(sock, said, data, peer, self._origin(names))
-        self.queries += count
         self._counters.queries += count
 
     def _origin(self, names: Names) -> Origin:
@@ -98,7 +99,6 @@ class SandboxServer:
         _send(sock, await self._forwarder.resolve(origin, forward.query, data, stream=False), peer)
 
     async def _answer_stream(self, data: bytes) -> bytes | None:
-        self.queries += 1
         self._counters.queries += 1
         names = self._names()
         said = answer(data, names, random.shuffle, stream=True, ndots=self._ndots)

@@ -80,6 +80,15 @@ def open_sockets() -> Opened:
         nft.close()
 
 
+def redirected_ports() -> Ports | None:
+    """In the calling thread's namespace: where the table leads, None if it is absent or not as we write it."""
+    nft = NfNetlinkNft()
+    try:
+        return ports_of(nft.read(TABLE))
+    finally:
+        nft.close()
+
+
 def remove_redirect() -> None:
     """In the calling thread's namespace."""
     nft = NfNetlinkNft()

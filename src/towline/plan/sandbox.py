@@ -9,6 +9,7 @@ import msgspec
 from towline.drivers.registry import Drivers
 from towline.firewall import PublishedPort, endpoint_elements, published_elements
 from towline.model.desired import Defaults, Interface
+from towline.model.endpoint import Published
 from towline.model.ruleset import Element
 from towline.model.sandbox import Sandbox
 from towline.model.view import View
@@ -89,12 +90,17 @@ def _elements(member: Member) -> Iterable[Element]:
     endpoint, attachment = member.endpoint, member.attachment
     yield from endpoint_elements(attachment.rules, endpoint.host_link, endpoint.mac, attachment.interface.addresses)
     for published in endpoint.published:
-        address = endpoint.ipv6 if ":" in published.host_ip else endpoint.ipv4
-        if address:
-            port = PublishedPort(
-                published.host_ip, published.host_port, published.protocol, address.partition("/")[0], published.port
-            )
-            yield from published_elements(attachment.rules, port)
+        yield from port_elements(member, published)
+
+
+def port_elements(member: Member, published: Published) -> tuple[Element, ...]:
+    """What one published port of an endpoint needs."""
+    endpoint = member.endpoint
+    address = (endpoint.ipv6 if ":" in published.host_ip else endpoint.ipv4).partition("/")[0]
+    if not address:
+        return ()
+    port = PublishedPort(published.host_ip, published.host_port, published.protocol, address, published.port)
+    return published_elements(member.attachment.rules, port)
 
 
 def transition(before: SandboxDesired, after: SandboxDesired) -> Transition:
