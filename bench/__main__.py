@@ -18,6 +18,7 @@ from bench.client import BadReply
 from bench.inside import LoadFailed
 from bench.networks import Limits
 from bench.peers import Engine, EngineFailed, TooSlow, dockerd, towlined
+from bench.plugins import Plugin, PluginFailed, installed, version
 from bench.recorder import Recorder
 
 _CASES = ("networks", "endpoints", "names", "traffic")
@@ -40,27 +41,31 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("bench: nothing to measure: no engine found", file=sys.stderr)
             return 2
         failure = None
+        plugins = installed(options.engines.split(",")) if "endpoints" in options.cases else []
         try:
-            _run(engines, options, recorder, limits)
-        except (EngineFailed, TooSlow, BadReply, LoadFailed, OSError) as error:
+            _run(engines, plugins, options, recorder, limits)
+        except (EngineFailed, TooSlow, BadReply, LoadFailed, PluginFailed, OSError) as error:
             failure = error
             print(f"bench: {type(error).__name__}: {error}", file=sys.stderr)
             recorder.note("the run ended early by an error: what follows is missing")
-        result = report.build(recorder, {engine.name: engine.version for engine in engines})
+        versions = {engine.name: engine.version for engine in engines}
+        result = report.build(recorder, {**versions, **{plugin.name: version(plugin) for plugin in plugins}})
         report.write(result, options.out)
         print("\n" + report.table(result) + f"\nJSON: {options.out}", flush=True)
         _progress("taking it down (the kernel needs about 20 ms a bridge)")
     return 0 if failure is None else 1
 
 
-def _run(engines: list[Engine], options: argparse.Namespace, recorder: Recorder, limits: Limits) -> None:
+def _run(
+    engines: list[Engine], plugins: list[Plugin], options: argparse.Namespace, recorder: Recorder, limits: Limits
+) -> None:
     _progress(f"start-up of {', '.join(engine.name for engine in engines)}")
     for engine in engines:  # the first start makes files and predefined networks: it is not in the figures
         engine.start(limits.start_seconds)
     quick: bool = options.quick
     if "endpoints" in options.cases:
         _progress("endpoints: connect, disconnect, published ports")
-        endpoints.measure(engines, recorder, endpoints.QUICK if quick else endpoints.FULL)
+        endpoints.measure(engines, plugins, recorder, endpoints.QUICK if quick else endpoints.FULL)
     if "names" in options.cases:
         _progress("names, from inside")
         names.measure(engines, recorder, rounds=2 if quick else 10, seconds=0.5 if quick else 1.0)
@@ -123,7 +128,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=0, help="rounds per level (40; quick 10)")
     parser.add_argument("--fill-seconds", type=float, default=0.0, help="time an engine has to reach a level (400)")
     parser.add_argument("--start-seconds", type=float, default=0.0, help="time an engine has to get ready (300)")
-    parser.add_argument("--engines", default="towline,dockerd", help="which to run")
+    parser.add_argument("--engines", default="towline,dockerd,netavark,cni", help="which to run (all)")
     parser.add_argument("--out", type=Path, default=Path("bench/out/bench.json"), help="where the JSON goes")
     options = parser.parse_args(argv)
     options.levels = options.levels or ([0, 50] if options.quick else [0, 200, 1000, 10_000])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from bench.boxes import FIRST_PORT, Box, Boxes, connect_request, disconnect_request, require
 from bench.client import send_all
 from bench.peers import Engine
+from bench.plugins import Plugin, PluginHost
 from bench.recorder import Recorder
 from bench.targets import AT_ONCE, IN_A_ROW
 
@@ -42,11 +43,12 @@ class Size:
         return self.boxes * self.networks
 
 
-FULL = Size(rounds=30, port_rounds=7, ports=PORTS, boxes=PARALLEL, networks=20, parallel_rounds=3)
+FULL = Size(rounds=30, port_rounds=5, ports=PORTS, boxes=PARALLEL, networks=20, parallel_rounds=3)
 QUICK = Size(rounds=10, port_rounds=2, ports=(1, 10), boxes=8, networks=3, parallel_rounds=2)
 
 
-def measure(engines: Sequence[Engine], recorder: Recorder, size: Size) -> None:
+def measure(engines: Sequence[Engine], plugins: Sequence[Plugin], recorder: Recorder, size: Size) -> None:
+    """The plugins take part while nothing else exists: what keeps many containers apart is not theirs to know."""
     with contextlib.ExitStack() as stack:
         everyone = [Boxes(engine) for engine in engines]
         for boxes in everyone:
@@ -54,14 +56,15 @@ def measure(engines: Sequence[Engine], recorder: Recorder, size: Size) -> None:
             boxes.network(HOME, internal=True)
             boxes.network(TARGET)
             boxes.run([Box(_PROBE, HOME)])
-        _turns(everyone, recorder, size, 0)
+        hosts = [stack.enter_context(contextlib.closing(PluginHost(plugin))) for plugin in plugins]
+        _turns(everyone, hosts, recorder, size, 0)
         _fill(everyone, recorder, size)
-        _turns(everyone, recorder, size, size.endpoints)
+        _turns(everyone, [], recorder, size, size.endpoints)
         for boxes in everyone:
             boxes.remove([_PROBE, *(f"fill-{n}" for n in range(size.boxes))])
 
 
-def _turns(everyone: Sequence[Boxes], recorder: Recorder, size: Size, level: int) -> None:
+def _turns(everyone: Sequence[Boxes], hosts: Sequence[PluginHost], recorder: Recorder, size: Size, level: int) -> None:
     order = list(everyone)
     for count in range(-_WARM_UP, size.rounds):
         for boxes in order:
@@ -70,12 +73,20 @@ def _turns(everyone: Sequence[Boxes], recorder: Recorder, size: Size, level: int
                 recorder.add("connect", level, boxes.engine.name, joined)
                 recorder.add("disconnect, answered", level, boxes.engine.name, answered)
                 recorder.add("disconnect, completed", level, boxes.engine.name, completed)
+        for host in hosts:
+            joined, left = host.join(0), host.leave(0)
+            if count >= 0:
+                recorder.add("connect", level, host.name, joined * 1000)
+                recorder.add("disconnect, answered", level, host.name, left * 1000)
         order.reverse()
     for ports in size.ports:
         case = f"connect, {ports} port{'s' * (ports > 1)}"
         for _ in range(size.port_rounds):
             for boxes in order:
                 recorder.add(case, level, boxes.engine.name, _with_ports(boxes, ports))
+            for host in hosts:
+                recorder.add(case, level, host.name, host.join(ports) * 1000)
+                host.leave(ports)
             order.reverse()
 
 
@@ -83,6 +94,7 @@ def _there_and_back(boxes: Boxes) -> tuple[float, float, float]:
     """Milliseconds: connect, disconnect until the answer, disconnect until the kernel has taken the link apart."""
     sandbox = boxes.engine.sandbox
     before = sandbox.links()
+    sandbox.settle()
     joined = boxes.connect(TARGET, _PROBE)
     (link,) = sandbox.links() - before
     started = time.perf_counter()
@@ -95,6 +107,7 @@ def _with_ports(boxes: Boxes, ports: int) -> float:
     """Milliseconds of the first connect of a new container: an engine may keep its ports from then on."""
     name = f"with-{ports}"
     boxes.run([Box(name, HOME, tuple(range(FIRST_PORT, FIRST_PORT + ports)))])
+    boxes.engine.sandbox.settle()
     seconds = boxes.connect(TARGET, name)
     boxes.remove([name])
     return seconds * 1000

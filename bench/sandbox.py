@@ -84,6 +84,14 @@ class Sandbox:
             )
         return Program(entry)
 
+    def entering(self, argv: list[str]) -> list[str]:
+        """The command that runs `argv` inside, seen from outside."""
+        return [*_DIE_WITH_US, "nsenter", "-t", str(self._first), "-n", "-m", "-p", "--", *argv]
+
+    def shell(self, text: str) -> None:
+        """CalledProcessError."""
+        subprocess.run(self.entering(["sh", "-ec", text]), check=True)
+
     def namespace(self, pid: int = 1) -> str:
         """Path of the network namespace of a process, by its pid inside; without one, the engine's own."""
         return f"/proc/{self._first}/root/proc/{pid}/ns/net"
@@ -92,6 +100,10 @@ class Sandbox:
         """Run lines of `ip -batch` in the engine's network namespace; CalledProcessError."""
         command = ["nsenter", f"--net={self.namespace()}", "ip", "-batch", "-"]
         subprocess.run(command, input="\n".join(lines), text=True, check=True)
+
+    def settle(self) -> None:
+        """Until the kernel's link lock, which all namespaces share, is free of what was removed before."""
+        self.ip("link set lo up")
 
     def links(self) -> set[str]:
         return set(os.listdir(self._links))
