@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import http.client
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -70,14 +71,22 @@ class World:
         boxes.run(self.daemon, "work", WORK, ports=PORTS)
 
     def come_back(self) -> None:
-        """Start the daemon again, and see how soon names are answered."""
+        """Start the daemon again, and see how soon names are answered. What was plugged in was guarded meanwhile."""
         self.faulty.order()
         self.daemon.wait()
+        assert self._unguarded() == set()
         self.daemon.start()
         began = time.monotonic()
         while not self._answers():
             assert time.monotonic() - began < 2.0, "no answer from the resolver of a sandbox that nobody touched"
         self.answered.append(time.monotonic() - began)
+
+    def _unguarded(self) -> set[str]:
+        links = json.loads(self.daemon.run("ip", "-j", "link", "show", "type", "veth"))
+        ports = {link["ifname"] for link in links if "master" in link and "UP" in link["flags"]}
+        assert ports, "no port at all: is it a veth pair still?"
+        listed = json.loads(self.daemon.run("nft", "-j", "list", "set", "bridge", "towline", "guarded"))
+        return ports - set(listed["nftables"][1]["set"].get("elem", ()))
 
     def _answers(self) -> bool:
         try:
@@ -301,9 +310,9 @@ def test_a_failed_announcement_is_no_failure(world: World) -> None:
     world.check()
 
 
-@pytest.mark.parametrize("verb", ["leave", "drop"])
-def test_an_undo_that_is_refused_too(world: World, verb: str) -> None:
-    world.faulty.order(Refusal("commit", errno.ENOMEM), Refusal(verb, errno.EBUSY))
+@pytest.mark.parametrize(("verb", "nth"), [("leave", 1), ("drop", 1), ("commit", 2)])
+def test_an_undo_that_is_refused_too(world: World, verb: str, nth: int) -> None:
+    world.faulty.order(Refusal("set_defaults", errno.ENOMEM), Refusal(verb, errno.EBUSY, nth))
     with pytest.raises(AssertionError, match="500"):
         run(world)
     eventually(world.check)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
 from towline.control.flows import FlowSweeper
@@ -16,11 +16,12 @@ from towline.control.forwarding import Forwarding
 from towline.control.joiner import Joiner
 from towline.control.undo import UndoStack
 from towline.control.work import Outcome, Realisation, Work
-from towline.firewall import network_elements
+from towline.firewall import guards, network_elements
 from towline.kernel.contract import Kernel
 from towline.model.desired import Bridge
 from towline.model.errors import Failure, KernelError, StoreError, TowlineError
 from towline.model.ruleset import AddElements, DeleteElements, Element, NftChange
+from towline.plan.sandbox import Transition
 from towline.store.contract import Change, Store
 
 log = logging.getLogger(__name__)
@@ -81,11 +82,13 @@ class Applier:
         return outcomes
 
     def _carry_out(self, works: Sequence[Work], undo: Sequence[UndoStack], outcomes: list[Outcome]) -> None:
+        """An interface is guarded for as long as it is plugged in: it leaves before its rules, which come before it."""
         self._make_links(works, undo, outcomes)
+        live = self._part(works, undo, outcomes)
+        self._program_rules(works, undo, outcomes, live)
         self._join(works, undo, outcomes)
-        self._program_rules(works, outcomes)
         self._drop_links(works)
-        self._leave(works, outcomes)
+        self._finish(works, outcomes)
 
     def _take_back(self, changes: Sequence[Change]) -> None:
         try:
@@ -161,6 +164,18 @@ class Applier:
 
     # sandboxes
 
+    def _part(self, works: Sequence[Work], undo: Sequence[UndoStack], outcomes: list[Outcome]) -> set[str]:
+        """Host ends that could neither be unplugged nor set down."""
+        live: set[str] = set()
+        for i, work in enumerate(works):
+            if outcomes[i] is None and any(transition.leaves for transition in work.transitions):
+                undo[i].push("plug in again", self._need_repair)
+                parting = self._joiner.part(work, undo[i])
+                live.update(parting.live)
+                if parting.errors:
+                    self._need_repair()
+        return live
+
     def _join(self, works: Sequence[Work], undo: Sequence[UndoStack], outcomes: list[Outcome]) -> None:
         for i, work in enumerate(works):
             if outcomes[i] is None and (work.pins or work.transitions):
@@ -169,21 +184,34 @@ class Applier:
                 except TowlineError as error:
                     outcomes[i] = self._verdict(work, error)
 
-    def _leave(self, works: Sequence[Work], outcomes: Sequence[Outcome]) -> None:
+    def _finish(self, works: Sequence[Work], outcomes: Sequence[Outcome]) -> None:
         for work, outcome in zip(works, outcomes, strict=True):
-            if outcome is None and (work.unpins or work.transitions) and self._joiner.leave(work):
+            if outcome is None and (work.unpins or work.transitions) and self._joiner.finish(work):
                 self._need_repair()
 
     # rules
 
-    def _program_rules(self, works: Sequence[Work], outcomes: list[Outcome]) -> None:
-        live = [i for i, outcome in enumerate(outcomes) if outcome is None]
-        error = self._commit_rules([works[i] for i in live])
+    def _program_rules(
+        self, works: Sequence[Work], undo: Sequence[UndoStack], outcomes: list[Outcome], live: Collection[str]
+    ) -> None:
+        todo = [i for i, outcome in enumerate(outcomes) if outcome is None]
+        for i in todo:
+            if works[i].transitions:
+                undo[i].push("take back rules", partial(self._take_back_rules, works[i].transitions))
+        error = self._commit_rules([works[i] for i in todo], live)
         if error is None:
             return
-        for i in live:
-            alone = error if len(live) == 1 else self._commit_rules([works[i]])
+        for i in todo:
+            alone = error if len(todo) == 1 else self._commit_rules([works[i]], live)
             outcomes[i] = None if alone is None else self._verdict(works[i], alone)
+
+    def _take_back_rules(self, transitions: Sequence[Transition]) -> None:
+        """All or nothing, as they were committed: what is not there was never committed."""
+        try:
+            self._replace(_joined(t.gains for t in transitions), _joined(t.losses for t in transitions))
+        except KernelError as error:
+            if error.errno != errno.ENOENT:
+                raise
 
     def _verdict(self, work: Work, error: TowlineError) -> Outcome:
         """The store has forgotten what a final work removes: that cannot fail any more, what is left is drift."""
@@ -193,24 +221,28 @@ class Applier:
         self._need_repair()
         return None
 
-    def _commit_rules(self, works: Sequence[Work]) -> TowlineError | None:
+    def _commit_rules(self, works: Sequence[Work], live: Collection[str]) -> TowlineError | None:
+        """live: host ends that are plugged in although they should not; their guard stays until reconcile has them."""
         transitions = [transition for work in works for transition in work.transitions]
-        gone = elements_of([r for work in works for r in work.removes]) + _joined(t.losses for t in transitions)
+        losses = tuple(e for e in _joined(t.losses for t in transitions) if not guards(e, live))
+        gone = elements_of([r for work in works for r in work.removes]) + losses
         made = elements_of([r for work in works for r in work.creates]) + _joined(t.gains for t in transitions)
-        changes: list[NftChange] = []
-        if gone:
-            changes.append(DeleteElements(gone))
-        if made:
-            changes.append(AddElements(made))
-        if not changes:
-            return None
         try:
-            self._kernel.nft.commit(changes)
+            self._replace(gone, made)
         except KernelError as error:
             if error.errno in _UNKNOWN_OUTCOME:
                 self._need_repair()
             return error
         return None
+
+    def _replace(self, gone: tuple[Element, ...], made: tuple[Element, ...]) -> None:
+        changes: list[NftChange] = []
+        if gone:
+            changes.append(DeleteElements(gone))
+        if made:
+            changes.append(AddElements(made))
+        if changes:
+            self._kernel.nft.commit(changes)
 
 
 def _removal(bridge: Bridge) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from functools import partial
+from typing import NamedTuple
 
 from towline.control.flows import FlowSweeper
 from towline.control.undo import UndoStack
@@ -16,7 +18,16 @@ from towline.plan.sandbox import Transition
 log = logging.getLogger(__name__)
 
 
+class Parting(NamedTuple):
+    """live: host ends that could neither be unplugged nor set down. errors: something is left for reconcile."""
+
+    live: tuple[str, ...] = ()
+    errors: bool = False
+
+
 class Joiner:
+    """`part`, then the rules, then `join` and `finish`: so an interface is never plugged in without its rules."""
+
     def __init__(self, kernel: Kernel, sweeper: FlowSweeper) -> None:
         self._kernel = kernel
         self._sweeper = sweeper
@@ -37,11 +48,16 @@ class Joiner:
         for interface in transition.joins:
             undo.push(f"unplug {interface.host_name}", partial(self._unplug, netns, interface))
             self._kernel.sandboxes.join(netns, interface)
-        if transition.defaults is not None:
-            undo.push("restore default routes", partial(self._kernel.sandboxes.set_defaults, netns, transition.former))
-            self._kernel.sandboxes.set_defaults(netns, transition.defaults)
+        if not _parts_only(transition):
+            self._reroute(transition, undo)
         for interface in transition.joins:
             self._announce(netns, interface)
+
+    def _reroute(self, transition: Transition, undo: UndoStack) -> None:
+        if transition.defaults is not None:
+            netns = transition.netns
+            undo.push("restore default routes", partial(self._kernel.sandboxes.set_defaults, netns, transition.former))
+            self._kernel.sandboxes.set_defaults(netns, transition.defaults)
 
     def _announce(self, netns: str, interface: Interface) -> None:
         """Neighbours learn the new place at once; one that does not hear it asks later, so a failure is not one."""
@@ -51,33 +67,35 @@ class Joiner:
             log.warning("not announced", extra={"fields": {"link": interface.host_name, "error": str(error)}})
 
     def _unplug(self, netns: str, interface: Interface) -> None:
-        for error in self._kernel.sandboxes.leave(netns, [interface.host_name]):
-            if error is not None:
-                raise error
+        """Set down at least, because its rules go next."""
+        for error in self._unlink(netns, [interface.host_name]):
+            self._kernel.links.silence([interface.host_name])
+            raise error
 
-    def leave(self, work: Work) -> bool:
-        """Everything that the work gives up, and what its new ports make stale; goes on after an error. True if
-        something is left for reconcile."""
-        left = False
-        for transition in work.transitions:
-            self._sweeper.opened(transition.opened)
-            if transition.leaves:
-                left |= self._part(transition)
-        for path in work.unpins:
+    def part(self, work: Work, undo: UndoStack) -> Parting:
+        """Every interface that the work gives up; goes on after an error. The default routes move first if they can, so
+        that there is no moment without one."""
+        done = [self._part(transition, undo) for transition in work.transitions if transition.leaves]
+        live = tuple(name for parting in done for name in parting.live)
+        return Parting(live, any(parting.errors for parting in done))
+
+    def _part(self, transition: Transition, undo: UndoStack) -> Parting:
+        errors: list[TowlineError] = []
+        if _parts_only(transition):
             try:
-                self._kernel.sandboxes.drop(path)
+                self._reroute(transition, undo)
             except TowlineError as error:
-                log.warning("namespace not given up", extra={"fields": {"path": path, "error": str(error)}})
-                left = True
-        return left
-
-    def _part(self, transition: Transition) -> bool:
+                errors.append(error)
         names = [interface.host_name for interface in transition.leaves]
-        errors = self._unlink(transition.netns, names)
-        for error in errors:
-            log.warning("endpoint not unplugged", extra={"fields": {"error": str(error)}})
-        self._sweeper.forget(a.partition("/")[0] for interface in transition.leaves for a in interface.addresses)
-        return bool(errors)
+        refused = self._unlink(transition.netns, names)
+        for problem in (*errors, *refused):
+            log.warning("endpoint not unplugged cleanly", extra={"fields": {"error": str(problem)}})
+        return Parting(self._silence(names) if refused else (), bool(errors or refused))
+
+    def _silence(self, names: list[str]) -> tuple[str, ...]:
+        """Those that stay up."""
+        answers = zip(names, self._kernel.links.silence(names), strict=True)
+        return tuple(name for name, error in answers if error is not None and error.errno != errno.ENODEV)
 
     def _unlink(self, netns: str, names: list[str]) -> list[KernelError]:
         """A namespace that is gone has taken its links along."""
@@ -87,3 +105,22 @@ class Joiner:
             return []
         except KernelError as error:
             return [error]
+
+    def finish(self, work: Work) -> bool:
+        """What connections the work makes stale, and the namespaces it gives up; goes on after an error. True if
+        something is left for reconcile."""
+        left = False
+        for transition in work.transitions:
+            self._sweeper.opened(transition.opened)
+            self._sweeper.forget(a.partition("/")[0] for gone in transition.leaves for a in gone.addresses)
+        for path in work.unpins:
+            try:
+                self._kernel.sandboxes.drop(path)
+            except TowlineError as error:
+                log.warning("namespace not given up", extra={"fields": {"path": path, "error": str(error)}})
+                left = True
+        return left
+
+
+def _parts_only(transition: Transition) -> bool:
+    return bool(transition.leaves) and not transition.joins

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
@@ -79,6 +79,11 @@ def endpoint_elements(rules: NetworkRules, port: str, mac: str, addresses: Seque
         names = ("port_ip4",) if len(packed) == 4 else ("port_ip6", "port_nd6")
         elements += [Element(BRIDGE, name, interface + packed) for name in names]
     return tuple(elements)
+
+
+def guards(element: Element, ports: Collection[str]) -> bool:
+    """Whether it restrains one of these bridge ports."""
+    return element.table == BRIDGE and any(element.key.startswith(keys.ifname(port)) for port in ports)
 
 
 def published_elements(rules: NetworkRules, published: PublishedPort) -> tuple[Element, ...]:
