@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
 import os
@@ -12,13 +11,14 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.inside import Inside, private_mounts
 from tests.support.netns import Namespace, namespace
 from tests.support.sandboxes_conformance import Env, SandboxesConformance, defaults, interface, second
 from towline.kernel import announce
@@ -30,31 +30,10 @@ from towline.kernel.sysctl import ProcSysctl
 from towline.model.desired import Defaults
 from towline.model.errors import KernelError, NamespaceGone, NotANamespace
 
-_CLONE_NEWNS, _MS_REC_PRIVATE = 0x20000, 0x44000
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-class Inside:
-    """Every call of the target runs in the namespace's thread."""
-
-    def __init__(self, ns: Namespace, target: object) -> None:
-        self._ns = ns
-        self._target = target
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._target, name)
-        return lambda *args: self._ns.call(method, *args)
-
-
-def _private_mounts() -> None:
-    """What the thread mounts is seen by nobody else, and gone with it."""
-    assert _libc.unshare(_CLONE_NEWNS) == 0
-    assert _libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC_PRIVATE), None) == 0
-
 
 @pytest.fixture
 def host(ns: Namespace) -> Namespace:
-    ns.call(_private_mounts)
+    ns.call(private_mounts)
     return ns
 
 
