@@ -88,7 +88,7 @@ def test_endpoints_names_and_traffic_of_both_engines(work: Path) -> None:
         plugins = {"netavark", "CNI bridge"} if key[1] == 0 and key[0] in PLUGGED else set()
         assert set(row["engines"]) == {"towline", "dockerd"} | plugins, key
         assert all(summary["least"] > 0 for summary in row["engines"].values()), key
-    assert found["connect, 10 ports", 0]["ratio"] > 1.5, done.stdout  # about 10 on a quiet machine
+    assert found["connect, 10 ports", 0]["ratio"] > 1.5, done.stdout  # far more, but a busy machine blurs it
     assert found["names, answers", 0]["unit"] == "1/s"
     assert processes_of(work) == []
 
