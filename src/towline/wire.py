@@ -119,7 +119,19 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         need_repair=lambda: _call_soon(loop, watch.request),
     )
     writer = Writer(view, applier, counters)
-    reconciler = Reconciler(view, kernel, drivers, forwarding, leaving=reaper.waiting, namespaces=_namespaces(config))
+
+    def namespace_gone(sandbox_id: str) -> None:
+        _call_soon(loop, lambda: sandboxes.namespace_lost(sandbox_id))
+
+    reconciler = Reconciler(
+        view,
+        kernel,
+        drivers,
+        forwarding,
+        leaving=reaper.waiting,
+        namespaces=_namespaces(config),
+        namespace_gone=namespace_gone,
+    )
     networks = Networks(
         store=store,
         writer=writer,
@@ -148,7 +160,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         sandboxes=sandboxes,
         membership=membership,
         recovery=recovery,
-        explainer=Explainer(view, kernel, drivers, holds=parts.ports.holds),
+        explainer=Explainer(view, kernel, drivers, holds=parts.ports.holds, namespace_gone=namespace_gone),
         names_check=names_check,
         dns=parts.dns,
         events=events,

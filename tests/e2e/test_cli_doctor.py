@@ -9,6 +9,7 @@ import sys
 from tests.e2e.test_cli_network import towline
 from tests.support import boxes
 from tests.support.daemon import Daemon
+from tests.support.polling import eventually
 
 
 def test_doctor_is_content_with_a_fresh_daemon(daemon: Daemon) -> None:
@@ -39,6 +40,25 @@ def test_doctor_restores_the_names_of_a_sandbox_whose_ruleset_was_flushed(daemon
         assert shop.ask("shop") == [shop.ipv4]
         assert said not in towline(daemon, "inspect", "shop").out
         assert towline(daemon, "doctor").status == 0
+
+
+def test_a_namespace_that_somebody_else_removed_ends_its_sandbox(daemon: Daemon) -> None:
+    towline(daemon, "network", "create", "web")
+    path = daemon.root / "theirs"
+    path.touch()
+    subprocess.run(["unshare", f"--net={path}", "ip", "link", "set", "lo", "up"], check=True)
+    try:
+        assert towline(daemon, "attach", "vm", "--netns", str(path), "--network", "web").status == 0
+        assert boxes.inspect(daemon, "vm")["state"] == "running"
+    finally:
+        subprocess.run(["umount", "--lazy", path], check=True)
+    towline(daemon, "doctor")
+
+    def ended() -> None:
+        assert boxes.inspect(daemon, "vm")["state"] == "exited"
+        assert "veth" not in daemon.run("ip", "-brief", "link")
+
+    eventually(ended)
 
 
 def test_events_of_the_past_end_by_themselves(daemon: Daemon) -> None:

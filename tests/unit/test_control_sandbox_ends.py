@@ -11,6 +11,7 @@ import pytest
 from tests.support.engine import World, running
 from tests.support.engine_sandboxes import WEB, asking, plugs, sandbox, start, until
 from towline.control.controller import Controller
+from towline.control.drift import Touched
 from towline.model.errors import Conflict, NotFound
 from towline.model.sandbox import PortBinding, Process
 
@@ -151,6 +152,24 @@ async def test_a_namespace_has_one_sandbox(world: World, engine: Controller) -> 
         await engine.create_sandbox(asking("yy", netns="/run/netns/x"))
     await engine.remove_sandbox("xx", force=True)
     await engine.create_sandbox(asking("yy", netns="/run/netns/x"))
+
+
+@pytest.mark.parametrize("finder", ["doctor", "explain", "drift"])
+async def test_an_attached_namespace_that_went_ends_its_sandbox(world: World, engine: Controller, finder: str) -> None:
+    world.sandboxes.make("/run/netns/x")
+    await engine.create_sandbox(asking("xx", netns="/run/netns/x"))
+    link = engine.endpoints_in(sandbox(engine, "xx").id)[0].host_link
+    del world.sandboxes.namespaces["/run/netns/x"]
+    if finder == "doctor":
+        await engine.diagnose()
+    elif finder == "explain":
+        await engine.explain("xx")
+    else:
+        del world.links.links[link]
+        touched = Touched()
+        touched.add_link(link, None)
+        await engine.on_drift(touched)
+    await until(lambda: sandbox(engine, "xx").state == "exited")
 
 
 async def test_a_process_is_joined_by_a_pin_of_its_namespace(world: World, engine: Controller) -> None:

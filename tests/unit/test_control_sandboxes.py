@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from tests.support.engine import World, running
 from tests.support.engine_sandboxes import WEB, asking, plugs, sandbox, start, until
 from towline.control.controller import Controller
+from towline.control.drift import Touched
 from towline.kernel.contract import Drift
 from towline.model.endpoint import EndpointConfig
 from towline.model.errors import Conflict, Failure, Forbidden, KernelError, NotFound, StoreError, TowlineError

@@ -10,7 +10,7 @@ from towline.drivers.registry import Drivers
 from towline.kernel.contract import Inside, Kernel
 from towline.model.desired import Defaults, Interface
 from towline.model.endpoint import Endpoint, Published
-from towline.model.errors import TowlineError
+from towline.model.errors import NamespaceGone, NotANamespace, TowlineError
 from towline.model.info import EndpointPath, PathStep
 from towline.model.network import Network
 from towline.model.ruleset import Element
@@ -25,18 +25,27 @@ _NO_NAMES = "names are not served on this network; /etc/hosts has its own"
 
 
 class Explainer:
-    """holds: is this host port (protocol, address, port) held for us?"""
+    """holds: is this host port (protocol, address, port) held for us? namespace_gone: see `Reconciler`."""
 
-    def __init__(self, view: View, kernel: Kernel, drivers: Drivers, *, holds: Callable[[str, str, int], bool]) -> None:
+    def __init__(
+        self,
+        view: View,
+        kernel: Kernel,
+        drivers: Drivers,
+        *,
+        holds: Callable[[str, str, int], bool],
+        namespace_gone: Callable[[str], None],
+    ) -> None:
         self._view = view
         self._kernel = kernel
         self._drivers = drivers
         self._holds = holds
+        self._namespace_gone = namespace_gone
 
     def explain(self, sandbox: Sandbox, unserved: str) -> list[EndpointPath]:
         """One path per endpoint, in order of connection. unserved: what is wrong with the sandbox's name server."""
         will = realise(sandbox, self._view, self._drivers)
-        inside = self._look(will.netns)
+        inside = self._look(sandbox, will.netns)
         members = self._members(will.elements)
         found = []
         for endpoint in self._view.endpoints_in(sandbox.id):
@@ -46,9 +55,12 @@ class Explainer:
                 found.append(EndpointPath(endpoint.id, network.name, tuple(steps)))
         return found
 
-    def _look(self, netns: str) -> Inside | TowlineError | None:
+    def _look(self, sandbox: Sandbox, netns: str) -> Inside | TowlineError | None:
         try:
             return self._kernel.sandboxes.look(netns) if netns else None
+        except (NamespaceGone, NotANamespace) as error:
+            self._namespace_gone(sandbox.id)
+            return error
         except TowlineError as error:
             return error
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
 
 import msgspec
 
@@ -56,7 +55,8 @@ CHUNK = 256  # bridges made in one send: bounds how long the RTNL is held
 
 
 class Reconciler:
-    """leaving: names of links that wait to be unlinked. namespaces: the directory in which ours are pinned."""
+    """leaving: names of links that wait to be unlinked. namespaces: the directory in which ours are pinned.
+    namespace_gone: told the id of a running sandbox that has no namespace any more; it will be ended."""
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class Reconciler:
         *,
         leaving: Callable[[], Collection[str]],
         namespaces: str,
+        namespace_gone: Callable[[str], None],
     ) -> None:
         self._view = view
         self._kernel = kernel
@@ -74,6 +75,7 @@ class Reconciler:
         self._forwarding = forwarding
         self._leaving = leaving
         self._namespaces = namespaces
+        self._namespace_gone = namespace_gone
 
     def compare(self) -> list[Difference]:
         """Everything, in the order in which it must be repaired."""
@@ -90,11 +92,15 @@ class Reconciler:
         ]
 
     def _compare_insides(self, plugged: Sequence[Plugged], found: Collection[str]) -> Iterator[Difference]:
-        """found: host ends that are not as they should be. A namespace that is gone ends its sandbox elsewhere."""
+        """found: host ends that are not as they should be."""
         for sandbox, will in plugged:
             if will.interfaces:
-                with suppress(NamespaceGone, NotANamespace):
-                    yield from compare_inside(sandbox, will, self._kernel.sandboxes.look(will.netns), found)
+                try:
+                    inside = self._kernel.sandboxes.look(will.netns)
+                except (NamespaceGone, NotANamespace):
+                    self._namespace_gone(sandbox.id)
+                else:
+                    yield from compare_inside(sandbox, will, inside, found)
 
     def compare_rules(self) -> list[Difference]:
         return self._compare_rules(self._realisations(), self._plugged())
@@ -185,7 +191,7 @@ class Reconciler:
                 pass
 
     def _rejoin(self, netns: str, interface: Interface, defaults: Defaults, *, clear: bool) -> None:
-        """A namespace that is gone needs nothing any more: whoever watches its process ends the sandbox."""
+        """A namespace that is gone needs nothing any more."""
         sandboxes = self._kernel.sandboxes
         try:
             if clear:
@@ -195,6 +201,9 @@ class Reconciler:
             sandboxes.announce(netns, interface)
         except NamespaceGone:
             log.info("namespace is gone", extra={"fields": {"netns": netns}})
+            for sandbox, _ in self._plugged():
+                if sandbox.netns == netns:
+                    self._namespace_gone(sandbox.id)
 
     def _commit(self, *changes: NftChange) -> None:
         self._kernel.nft.commit(changes)
