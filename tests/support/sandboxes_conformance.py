@@ -365,9 +365,9 @@ class FlowsConformance:
         assert env.left() == set()
 
     def test_many_addresses_at_once(self, env: FlowsEnv) -> None:
-        for i in range(1, 60):
+        for i in range(1, 20):
             env.add("udp", f"192.0.2.{i}", "203.0.113.1", 53, f"10.1.0.{i}")
-        assert env.flows.forget([f"10.1.0.{i}" for i in range(2, 200)]) == 58
+        assert env.flows.forget([f"10.1.0.{i}" for i in range(2, 40)]) == 18
         assert env.left() == {("192.0.2.1", "203.0.113.1")}
 
     def test_flows_from_before_a_port_was_published(self, env: FlowsEnv) -> None:
