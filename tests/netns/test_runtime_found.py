@@ -150,6 +150,21 @@ async def test_the_machine_was_restarted(box: Sandboxes, bystander: Process) -> 
     assert started(bystander.pid) == bystander.started
 
 
+async def test_a_record_names_the_boot_of_the_machine(box: Sandboxes) -> None:
+    await box.run(box.shell("exit 3"))
+    path = Path(box.supervisor.state("ab12"), "process")
+    record = json.loads(path.read_text())
+    assert record["boot"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    command = Process(**record["command"])
+    found = box.supervisor.attach("ab12", command)
+    assert isinstance(found, Exit)
+    assert (found.code, found.recorded) == (3, True)
+    path.write_text(json.dumps({**record, "boot": record["boot"][::-1]}))
+    found = box.supervisor.attach("ab12", command)
+    assert isinstance(found, Exit)
+    assert (found.code, found.recorded) == (255, False)
+
+
 async def test_a_command_that_outlived_its_shim_is_killed(box: Sandboxes, bystander: Process) -> None:
     write_record(box, boot_id(), Process(bystander.pid, 1), bystander)
     found = box.supervisor.attach("ab12", bystander)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -12,12 +13,11 @@ from msgspec.structs import replace
 from tests.support.engine import World, running
 from tests.support.engine_sandboxes import WEB, asking, plugs, sandbox, start, until
 from towline.control.controller import Controller
-from towline.control.drift import Touched
 from towline.kernel.contract import Drift
 from towline.model.endpoint import EndpointConfig
 from towline.model.errors import Conflict, Failure, Forbidden, KernelError, NotFound, StoreError, TowlineError
 from towline.model.requests import CreateNetwork, PoolRequest
-from towline.model.sandbox import PortBinding
+from towline.model.sandbox import PortBinding, Sandbox
 
 
 @pytest.fixture
@@ -320,6 +320,61 @@ async def test_a_resolv_conf_that_was_edited_inside_is_left_alone(world: World, 
         f"10.9.0.2\t{made.hostname}",
         f"10.0.1.2\t{made.hostname}",
     ]
+
+
+@pytest.mark.parametrize("again", ["connect", "daemon", "daemon and connect"])
+async def test_a_resolv_conf_of_the_users_survives_a_change_of_what_we_would_write(world: World, again: str) -> None:
+    async with running(world) as engine:
+        await engine.create_network(WEB)
+        made = await start(engine, asking("c1", "bridge"))
+        path = files_of(world, made) / "resolv.conf"
+        assert "127.0.0.11" not in path.read_text()
+        path.write_text("nameserver 192.0.2.1\n")
+        if again == "connect":
+            await engine.connect("web", "c1")
+    async with running(world) as engine:
+        if again == "daemon and connect":
+            await engine.connect("web", "c1")
+        assert path.read_text() == "nameserver 192.0.2.1\n"
+
+
+async def test_files_and_names_follow_the_networks(world: World, engine: Controller) -> None:
+    made = await start(engine, asking("c1", "bridge"))
+    hosts, resolv_conf = files_of(world, made) / "hosts", files_of(world, made) / "resolv.conf"
+    before = (hosts.read_text(), resolv_conf.read_text())
+    assert made.id not in world.dns.open_in
+    await engine.connect("web", "c1")
+    assert hosts.read_text() == before[0] + f"10.9.0.2\t{made.hostname}\n"
+    assert "nameserver 127.0.0.11\n" in resolv_conf.read_text()
+    assert world.dns.open_in[made.id] == made.netns
+    await engine.disconnect("web", "c1", force=False)
+    assert (hosts.read_text(), resolv_conf.read_text()) == before
+    assert made.id not in world.dns.open_in
+
+
+async def test_hosts_keep_what_was_written_inside_until_the_end(world: World) -> None:
+    async with running(world) as engine:
+        await engine.create_network(WEB)
+        made = await start(engine, asking())
+        hosts = files_of(world, made) / "hosts"
+        fresh, inode = hosts.read_text(), hosts.stat().st_ino
+        with hosts.open("a") as file:
+            file.write("192.0.2.1\tmine\n")
+        await engine.create_network(CreateNetwork("more"))
+        await engine.connect("more", "c1")
+        both = f"{fresh}192.0.2.1\tmine\n10.0.1.2\t{made.hostname}\n"
+        assert (hosts.read_text(), hosts.stat().st_ino) == (both, inode)
+    async with running(world) as engine:
+        assert hosts.read_text() == both
+        await engine.disconnect("more", "c1", force=False)
+        assert (hosts.read_text(), hosts.stat().st_ino) == (f"{fresh}192.0.2.1\tmine\n", inode)
+        await engine.stop_sandbox("c1")
+        await engine.start_sandbox("c1")
+        assert hosts.read_text() == fresh
+
+
+def files_of(world: World, made: Sandbox) -> Path:
+    return world.roots / "run" / "sandboxes" / made.id
 
 
 async def test_a_refresh_that_fails_does_not_undo_a_connect(world: World, engine: Controller) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from towline.control.collaborators import NameServers
 from towline.control.host import RESOLV_CONF
 from towline.dns.config import RESOLVER, ServerConfig
-from towline.dns.hosts import parse_extra_host, render_hosts
+from towline.dns.hosts import parse_extra_host, render_hosts, revise_hosts
 from towline.dns.resolvconf import digest, parse_resolv_conf, render_host, render_internal, render_legacy
 from towline.model.errors import Failure
 from towline.model.network import RESERVED_NAMES, Network
@@ -20,7 +20,7 @@ from towline.model.view import View
 
 log = logging.getLogger(__name__)
 
-LARGEST = 256 * 1024  # bytes of a resolv.conf that may be one of ours
+LARGEST = 256 * 1024  # bytes of a file that may be one of ours
 
 
 class Names:
@@ -59,7 +59,9 @@ class Names:
             raise Failure(f"sandbox {sandbox.name}: its name server at {RESOLVER} cannot be opened: {error}") from error
 
     async def close(self, sandbox_id: str, *, gone: bool = False) -> None:
+        """Its next start has a new /etc/hosts."""
         await self._servers.close(sandbox_id, gone=gone)
+        (self._directory / sandbox_id / "hosts").unlink(missing_ok=True)
 
     def forget(self, sandbox_id: str) -> None:
         directory = self._directory / sandbox_id
@@ -89,13 +91,14 @@ class Names:
 
     def _write(self, sandbox: Sandbox, resolv_conf: str) -> StartedSandbox:
         directory = self._directory / sandbox.id
-        if directory / "hosts" not in self._written:
+        if directory / "hostname" not in self._written:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         endpoints = self._view.endpoints_in(sandbox.id)
         addresses = [cidr.partition("/")[0] for e in endpoints for cidr in (e.ipv4, e.ipv6) if cidr]
         extra = [parse_extra_host(text) for text in sandbox.extra_hosts]
         ipv6 = any(endpoint.ipv6 for endpoint in endpoints)
-        self._put(directory / "hosts", render_hosts(sandbox.hostname, addresses, extra, ipv6=ipv6))
+        wanted = render_hosts(sandbox.hostname, addresses, extra, ipv6=ipv6)
+        _revise(directory / "hosts", wanted, sandbox.hostname)
         self._put(directory / "hostname", sandbox.hostname + "\n")
         self._put_resolv_conf(directory, resolv_conf)
         return StartedSandbox(
@@ -133,14 +136,35 @@ def _write_in_place(path: Path, data: bytes) -> None:
         os.close(fd)
 
 
-def _edited(path: Path, mark: Path) -> bool:
-    """Does the file hold something else than what was written last? It is the sandbox's to write, so it may be huge."""
+def _revise(path: Path, wanted: str, hostname: str) -> None:
+    """The file is there while the sandbox runs. It may be written inside: one that is huge is left alone."""
+    held = _head(path)
+    if held is None:
+        _write_in_place(path, wanted.encode())
+    elif len(held) <= LARGEST:
+        text = held.decode(errors="surrogateescape")
+        revised = revise_hosts(text, wanted, hostname)
+        if revised != text:
+            _write_in_place(path, revised.encode(errors="surrogateescape"))
+
+
+def _head(path: Path) -> bytes | None:
+    """What it holds, up to one byte more than is ours; None if it is absent."""
     try:
         with path.open("rb") as file:
-            held = file.read(LARGEST + 1)
-        return len(held) > LARGEST or digest(held.decode(errors="replace")) != mark.read_text()
+            return file.read(LARGEST + 1)
+    except FileNotFoundError:
+        return None
+
+
+def _edited(path: Path, mark: Path) -> bool:
+    """Does the file hold something else than what was written last? It is the sandbox's to write, so it may be huge."""
+    held = _head(path)
+    try:
+        written = mark.read_text()
     except FileNotFoundError:
         return False
+    return held is not None and (len(held) > LARGEST or digest(held.decode(errors="replace")) != written)
 
 
 def _read(path: Path) -> str:

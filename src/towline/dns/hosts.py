@@ -42,8 +42,23 @@ def render_hosts(
     """
     if addresses and not _NAME.fullmatch(hostname):
         raise InvalidParameter(f"invalid hostname {hostname!r}: white space and # cannot stand in /etc/hosts")
-    first, dot, _ = hostname.partition(".")
-    names = f"{hostname} {first}" if dot else hostname
+    names = _own_names(hostname)
     records = [*((address, name) for name, address in extra), *((address, names) for address in addresses)]
     own = [f"{address}\t{name}" for address, name in records if ipv6 or ":" not in address]
     return "\n".join((*_IPV4, *(_IPV6 if ipv6 else ()), *own)) + "\n"
+
+
+def revise_hosts(held: str, wanted: str, hostname: str) -> str:
+    """The file of a running sandbox after a change of its networks: `held`, with the lines that follow its endpoints
+    (its own addresses, and IPv6's) as they are in `wanted`. All other lines are the user's to change; they stay."""
+    follows = re.compile(rf"\S+\t{re.escape(_own_names(hostname))}").fullmatch
+    new = [line for line in wanted.splitlines() if line in _IPV6 or follows(line)]
+    kept = [line for line in held.split("\n") if line in new or not (line in _IPV6 or follows(line))]
+    if kept[-1] == "":
+        kept.pop()
+    return "\n".join((*kept, *(line for line in new if line not in kept))) + "\n"
+
+
+def _own_names(hostname: str) -> str:
+    first, dot, _ = hostname.partition(".")
+    return f"{hostname} {first}" if dot else hostname

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towline.dns.config import ServerConfig, Upstream
-from towline.dns.hosts import parse_extra_host, render_hosts
+from towline.dns.hosts import parse_extra_host, render_hosts, revise_hosts
 from towline.dns.redirect import TABLE, Ports, ports_of, redirect
 from towline.dns.resolvconf import HEADER, digest, parse_resolv_conf, render_host, render_internal, render_legacy
 from towline.model.errors import InvalidParameter
@@ -165,6 +165,26 @@ def test_hosts() -> None:
 def test_hosts_without_ipv6() -> None:
     text = render_hosts("web", ["10.1.0.2", "fd00::2"], [("six", "fd00::9")], ipv6=False)
     assert text == "127.0.0.1\tlocalhost\n10.1.0.2\tweb\n"
+
+
+def test_hosts_keep_what_others_wrote() -> None:
+    four = render_hosts("web.corp", ["10.1.0.2", "10.2.0.2"], [("db", "10.9.9.9")], ipv6=False)
+    edited = four.replace("10.9.9.9\tdb", "10.9.9.8\tdb") + "# mine\n\n192.0.2.1 web.corp web\nlast without end"
+    six = render_hosts("web.corp", ["10.2.0.2", "fd00::2"], [("db", "10.9.9.9")])
+    revised = revise_hosts(edited, six, "web.corp")
+    lines = revised.splitlines()
+    assert lines[:6] == [
+        "127.0.0.1\tlocalhost",
+        "10.9.9.8\tdb",
+        "10.2.0.2\tweb.corp web",
+        "# mine",
+        "",
+        "192.0.2.1 web.corp web",
+    ]
+    assert lines[6:8] == ["last without end", "::1\tlocalhost ip6-localhost ip6-loopback"]
+    assert (lines[-1], len(lines), revised[-1]) == ("fd00::2\tweb.corp web", 13, "\n")
+    assert revise_hosts(revised, six, "web.corp") == revised
+    assert revise_hosts(four, four, "web.corp") == four
 
 
 @pytest.mark.parametrize(
