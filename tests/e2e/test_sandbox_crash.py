@@ -232,6 +232,7 @@ def check_outcome(world: World, change: Change, acknowledged: bool, identity: st
 def test_killed_at_every_step_of_the_recovery_after_a_reboot_of_the_network(world: World) -> None:
     """All links and rules of ours are gone, processes and namespaces are there; every start is killed a step later."""
     world.daemon.kill()
+    said = len(world.daemon.log)
     for step in range(2, 200, 2):
         world.daemon.run("nft", "flush", "ruleset")
         for line in world.daemon.run("ip", "-br", "link").splitlines():
@@ -248,6 +249,7 @@ def test_killed_at_every_step_of_the_recovery_after_a_reboot_of_the_network(worl
         pytest.fail("start never ended")
     world.faulty.order()
     assert step > 20
+    assert "repair failed" not in world.daemon.log[said:]
     eventually(lambda: assert_equal(world.daemon))
     assert boxes.inspect(world.daemon, "work")["state"] == "running"
     assert world.keep.ask("job") == ["10.50.0.99"]

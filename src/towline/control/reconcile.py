@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -39,7 +40,7 @@ from towline.control.work import Realisation
 from towline.drivers.registry import Drivers
 from towline.firewall import base
 from towline.kernel.contract import Kernel, Link
-from towline.model.desired import Bridge, Defaults, Interface
+from towline.model.desired import Bridge, Interface
 from towline.model.errors import KernelError, NamespaceGone, NotANamespace, TowlineError
 from towline.model.network import Network
 from towline.model.ruleset import AddElements, AddTable, DeleteElements, NftChange
@@ -151,7 +152,8 @@ class Reconciler:
         errors += self._make_bridges([a for a in acts if isinstance(a, MakeBridge)])
         errors += _refusals(self._kernel.links.repair_bridges([a.bridge for a in acts if isinstance(a, RepairBridge)]))
         errors += _refusals(self._kernel.links.remove([a.name for a in acts if isinstance(a, RemoveLink)]))
-        for act in acts:
+        reroutes = dict.fromkeys(Reroute(a.netns, a.defaults) for a in acts if isinstance(a, Join))
+        for act in (*acts, *reroutes):  # routes when all interfaces are there
             try:
                 self._carry_out(act)
             except (KernelError, NamespaceGone, NotANamespace) as error:
@@ -172,10 +174,11 @@ class Reconciler:
                 self._kernel.sandboxes.drop(path)
             case WriteSysctl(path, value):
                 self._kernel.sysctl.write(path, value)
-            case Join(netns, interface, defaults, clear):
-                self._rejoin(netns, interface, defaults, clear=clear)
+            case Join(netns=netns, interface=interface, clear=clear):
+                self._rejoin(netns, interface, clear=clear)
             case Reroute(netns, defaults):
-                self._kernel.sandboxes.set_defaults(netns, defaults)
+                with suppress(NamespaceGone):
+                    self._kernel.sandboxes.set_defaults(netns, defaults)
             case ReplaceTable(table, elements):
                 self._commit(AddTable(table), *([AddElements(elements)] if elements else []))
             case AddMembers(elements):
@@ -190,14 +193,13 @@ class Reconciler:
             case _:
                 pass
 
-    def _rejoin(self, netns: str, interface: Interface, defaults: Defaults, *, clear: bool) -> None:
+    def _rejoin(self, netns: str, interface: Interface, *, clear: bool) -> None:
         """A namespace that is gone needs nothing any more."""
         sandboxes = self._kernel.sandboxes
         try:
             if clear:
                 sandboxes.leave(netns, [interface.host_name])
             sandboxes.join(netns, interface)
-            sandboxes.set_defaults(netns, defaults)
             sandboxes.announce(netns, interface)
         except NamespaceGone:
             log.info("namespace is gone", extra={"fields": {"netns": netns}})
