@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import boxes, frames
 from tests.support.boxes import Stage, World, exchange, no_exchange, no_way
-from tests.support.firewall_lab import Peer
+from tests.support.firewall_lab import PATIENCE, Peer
 from tests.support.polling import eventually
 
 WEB, BACK = ("10.50.0.0/24", "fd00:50::/64"), ("10.51.0.0/24", "fd00:51::/64")
@@ -46,6 +46,20 @@ def test_from_the_host_by_its_addresses_and_its_loopback(world: World, stage: St
     router = world.router
     for address in ("198.51.100.1", "203.0.113.1", "10.50.0.1", "127.0.0.1", "127.1.2.3", "2001:db8:1::1"):
         assert router.dial(address, 8080), address
+
+
+@pytest.mark.parametrize("binding", ["8080:80", "[::1]:8080:80"])
+def test_the_ipv6_loopback_refuses_at_once(world: World, stage: Stage, binding: str) -> None:
+    """No packet of ::1 can leave the host, so a client must learn to go on to 127.0.0.1."""
+    stage.box("box", "web", ports=[binding, binding.removesuffix(":80") + ":53/udp"])
+    with world.router.ns.call(socket.socket, socket.AF_INET6) as client:
+        client.settimeout(PATIENCE)
+        with pytest.raises(ConnectionRefusedError):
+            client.connect(("::1", 8080))
+    with boxes.say(world.router, "::1", 8080) as client, pytest.raises(ConnectionRefusedError):
+        client.recv(1)
+    assert world.router.no_dial("::1", 8081)
+    assert world.router.dial("127.0.0.1", 8080) == (binding == "8080:80")
 
 
 def test_from_another_network_and_from_the_sandbox_itself(world: World, stage: Stage) -> None:

@@ -86,6 +86,8 @@ def _word(expr: Expr, left: str) -> str:
             return f"write meta {expr.key}"
         case r.Match():
             return f"match {expr.name} revision {expr.revision} 0x{expr.info.hex()}"
+        case r.Reject():
+            return f"reject kind {expr.kind} code {expr.code}"
         case r.Masquerade() | r.Counter():
             return type(expr).__name__.lower()
     raise AssertionError(f"no text for {expr}")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from towline.model.ruleset import Bitwise, Cmp, Counter, Ct, Expr, Fib, Lookup, Meta, Payload, Verdict
+from towline.model.ruleset import Bitwise, Cmp, Counter, Ct, Expr, Fib, Lookup, Meta, Payload, Reject, Verdict
 
 Exprs = tuple[Expr, ...]
 
@@ -41,11 +41,13 @@ FIB_DADDR_TYPE_HERE = Field(Fib(3, 2 | 8), 4)
 """As the interface sees it that the packet came in by: another interface's address is `unicast`, not `local`."""
 
 UNICAST, LOCAL = 1, 2
+LOOPBACK6 = bytes(15) + b"\1"
 ESTABLISHED_OR_RELATED = 2 | 4
 DNAT = 1 << 5
 
 ACCEPT = Verdict(1)
 DROP: Exprs = (Counter(), Verdict(0))
+RESET, UNREACHABLE_PORT = Reject(1), Reject(2, 1)
 
 
 def goto(chain: str) -> Verdict:

@@ -14,12 +14,17 @@ from towline.firewall.builders import (
     ESTABLISHED_OR_RELATED,
     FIB_DADDR_TYPE_HERE,
     IIFNAME,
+    IP6_DADDR,
     IP_FAMILIES,
+    IPV6,
     L4PROTO,
+    LOOPBACK6,
     MARK,
     OIFNAME,
+    RESET,
     TH_DPORT,
     UNICAST,
+    UNREACHABLE_PORT,
     IpFamily,
     any_bit,
     equal,
@@ -27,6 +32,7 @@ from towline.firewall.builders import (
     host32,
     jump,
     load,
+    mapped,
     member,
 )
 from towline.firewall.names import ADMITTED, FILTER
@@ -36,7 +42,7 @@ _INPUT, _FORWARD = 1, 2
 
 
 def chains() -> tuple[Chain, ...]:
-    return (_forward(), _inbound(), _direct(), _outbound(), _admit(), _input())
+    return (_forward(), _inbound(), _direct(), _outbound(), _admit(), _input(), _loopback6())
 
 
 def _forward() -> Chain:
@@ -110,7 +116,21 @@ def _admit() -> Chain:
 
 def _input() -> Chain:
     rules = [rule for family in IP_FAMILIES for rule in _to_this_host(family)]
-    return Chain("input", Hook("filter", _INPUT, FILTER), tuple(rules))
+    home = Rule("the IPv6 loopback", (*IPV6.match, *equal(IP6_DADDR, LOOPBACK6), jump("loopback6")))
+    return Chain("input", Hook("filter", _INPUT, FILTER), (*rules, home))
+
+
+def _loopback6() -> Chain:
+    """A published port is refused at once on ::1, so that clients go on to 127.0.0.1 ("localhost" is both)."""
+    published = (
+        mapped("dnat6", IP6_DADDR, L4PROTO, TH_DPORT),
+        mapped("dnat6_any", L4PROTO, TH_DPORT),
+    )
+    rules: list[Rule] = []
+    for match in published:
+        rules.append(Rule("published, TCP", (*equal(L4PROTO, bytes((6,))), *match, RESET)))
+        rules.append(Rule("published", (*match, UNREACHABLE_PORT)))
+    return Chain("loopback6", rules=tuple(rules))
 
 
 def _to_this_host(family: IpFamily) -> tuple[Rule, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from towline.firewall.builders import (
+    ACCEPT,
     CT_STATUS,
     DNAT,
     DROP,
@@ -10,12 +11,15 @@ from towline.firewall.builders import (
     FIB_SADDR_TYPE,
     IIF,
     IIFNAME,
+    IP6_DADDR,
     IP_DADDR_NET8,
     IP_FAMILIES,
     IP_SADDR_NET8,
     IPV4,
+    IPV6,
     L4PROTO,
     LOCAL,
+    LOOPBACK6,
     OIFNAME,
     TH_DPORT,
     UNICAST,
@@ -64,7 +68,9 @@ def _prerouting() -> Chain:
 
 
 def _output() -> Chain:
-    return Chain("output", Hook("nat", _OUTPUT, DSTNAT), (_to_this_host(),))
+    """What comes from ::1 cannot reach a network: there is no `route_localnet` for IPv6. `loopback6` answers it."""
+    stay = (*IPV6.match, *equal(IP6_DADDR, LOOPBACK6), ACCEPT)
+    return Chain("output", Hook("nat", _OUTPUT, DSTNAT), (Rule("the IPv6 loopback stays here", stay), _to_this_host()))
 
 
 def _to_this_host() -> Rule:

@@ -24,6 +24,7 @@ from towline.model.ruleset import (
     Meta,
     Nat,
     Payload,
+    Reject,
     Verdict,
 )
 
@@ -108,6 +109,10 @@ def _masquerade(expr: Masquerade) -> bytes:
     return number(1, expr.flags) if expr.flags else b""
 
 
+def _reject(expr: Reject) -> bytes:
+    return number(1, expr.kind) + attr(2, bytes((expr.code,)))
+
+
 def _counter(_: Counter) -> bytes:
     return attr(1, bytes(8)) + attr(2, bytes(8))
 
@@ -128,6 +133,7 @@ _ENCODERS: dict[type[Expr], tuple[str, Callable[[Any], bytes]]] = {
     Immediate: ("immediate", _immediate),
     Nat: ("nat", _nat),
     Masquerade: ("masq", _masquerade),
+    Reject: ("reject", _reject),
     Counter: ("counter", _counter),
     Match: ("match", _match),
 }

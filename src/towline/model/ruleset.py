@@ -107,6 +107,13 @@ class Masquerade(msgspec.Struct, frozen=True, tag=True):
     flags: int = 0
 
 
+class Reject(msgspec.Struct, frozen=True, tag=True):
+    """Answer with a refusal. kind: NFT_REJECT_*, 1 a TCP reset, 2 an ICMP error; code: of that, NFT_REJECT_ICMPX_*."""
+
+    kind: int
+    code: int = 0
+
+
 class Counter(msgspec.Struct, frozen=True, tag=True):
     """Packet and byte counter. Values are not part of the intent."""
 
@@ -119,7 +126,22 @@ class Match(msgspec.Struct, frozen=True, tag=True):
     info: bytes
 
 
-Expr = Meta | Payload | Cmp | Bitwise | Ct | Fib | Lookup | Verdict | Immediate | Nat | Masquerade | Counter | Match
+Expr = (
+    Meta
+    | Payload
+    | Cmp
+    | Bitwise
+    | Ct
+    | Fib
+    | Lookup
+    | Verdict
+    | Immediate
+    | Nat
+    | Masquerade
+    | Reject
+    | Counter
+    | Match
+)
 
 
 class Rule(msgspec.Struct, frozen=True):
