@@ -73,7 +73,7 @@ async def test_identity_is_seen_inside_only(box: Sandboxes) -> None:
 async def test_a_file_written_again_in_place_is_seen_inside(box: Sandboxes) -> None:
     fifo = box.root / "fifo"
     os.mkfifo(fifo)
-    watch = await box.supervisor.start_detached(box.shell(f"read x < {fifo}; cat /etc/hosts"))
+    watch = await box.start(box.shell(f"read x < {fifo}; cat /etc/hosts"))
     (box.root / "hosts").write_text("192.0.2.8\tnew\n")
     await asyncio.to_thread(fifo.write_text, "go\n")
     assert (await asyncio.wait_for(watch.ended(), PATIENCE)).code == 0
@@ -227,7 +227,7 @@ for n in (signal.SIGUSR1, signal.SIGHUP, signal.SIGTERM):
 print("ready")
 while True: signal.pause()
 """
-    watch = await box.supervisor.start_detached(box.launch(*python(program)))
+    watch = await box.start(box.launch(*python(program)))
     await line(watch, box)
     assert watch.signal(signal.SIGUSR1)
     await line(watch, box, 2)
@@ -242,14 +242,14 @@ while True: signal.pause()
 
 
 async def test_who_ignores_the_request_is_killed(box: Sandboxes) -> None:
-    watch = await box.supervisor.start_detached(box.shell("trap '' TERM; echo ready; while :; do sleep 100; done"))
+    watch = await box.start(box.shell("trap '' TERM; echo ready; while :; do sleep 100; done"))
     await line(watch, box)
     done = await asyncio.wait_for(watch.stop(0.05), PATIENCE)
     assert (done.code, done.signal) == (137, 9)
 
 
 async def test_several_wait_and_one_goes_away(box: Sandboxes) -> None:
-    watch = await box.supervisor.start_detached(box.shell("sleep 1000"))
+    watch = await box.start(box.shell("sleep 1000"))
     first, second = (asyncio.ensure_future(watch.ended()) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
@@ -280,7 +280,7 @@ while not os.path.exists(sys.argv[1]): os.sched_yield()
 
 
 async def test_nothing_that_it_left_behind_outlives_it(box: Sandboxes, tmp_path: Path) -> None:
-    watch = await box.supervisor.start_detached(box.launch(*python(LEAVES_BEHIND), str(tmp_path / "go")))
+    watch = await box.start(box.launch(*python(LEAVES_BEHIND), str(tmp_path / "go")))
     left = [int(text) for text in await line(watch, box, 3)]
     alive = [(pid, began) for pid in left if (began := started(pid)) is not None]
     assert len(alive) == 3
@@ -304,7 +304,7 @@ os.wait()
 print(int(os.read(r, 99)), os.getppid())
 while True: signal.pause()
 """
-    watch = await box.supervisor.start_detached(box.launch(*python(program)))
+    watch = await box.start(box.launch(*python(program)))
     orphan, shim = (int(text) for text in (await line(watch, box))[0].split())
     assert Path(f"/proc/{orphan}/stat").read_text().rpartition(") ")[2].split()[1] == str(shim)
     os.kill(orphan, signal.SIGKILL)
@@ -322,7 +322,7 @@ async def test_output_is_whole_even_if_large(box: Sandboxes) -> None:
 
 
 async def test_a_killed_shim_takes_its_command_along(box: Sandboxes) -> None:
-    watch = await box.supervisor.start_detached(box.shell("echo $PPID; exec sleep 1000"))
+    watch = await box.start(box.shell("echo $PPID; exec sleep 1000"))
     os.kill(int((await line(watch, box))[0]), signal.SIGKILL)
     assert_unknown(await asyncio.wait_for(watch.ended(), PATIENCE))
     wait_gone(watch.process.pid, watch.process.started)
@@ -336,7 +336,7 @@ async def test_a_pin_that_is_dropped_is_not_held_by_another_sandbox(box: Sandbox
     with namespace() as other:
         veth(ns, "here", other, "there")
         subprocess.run(["mount", "--bind", other.path, str(pin)], check=True)
-    watch = await box.supervisor.start_detached(box.shell("echo ready; exec sleep 1000"))
+    watch = await box.start(box.shell("echo ready; exec sleep 1000"))
     await line(watch, box)
     assert str(pin) in Path(f"/proc/{watch.process.pid}/mounts").read_text()
     changes = ns.call(socket.socket, socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
@@ -368,7 +368,7 @@ async def test_the_hosts_own_namespace_is_never_swept(box: Sandboxes) -> None:
 
 
 async def test_a_second_start_is_another_process_with_the_same_log(box: Sandboxes) -> None:
-    first = await box.supervisor.start_detached(box.shell("echo one; exit 1"))
+    first = await box.start(box.shell("echo one; exit 1"))
     assert (await asyncio.wait_for(first.ended(), PATIENCE)).code == 1
     assert (await box.run(box.shell("echo two; exit 2"))).code == 2
     assert_unknown(box.supervisor.attach("ab12", first.process))
@@ -383,7 +383,7 @@ async def test_forget(box: Sandboxes) -> None:
 
 
 async def test_removed_while_it_runs(box: Sandboxes) -> None:
-    watch = await box.supervisor.start_detached(box.shell("echo ready; exec sleep 1000"))
+    watch = await box.start(box.shell("echo ready; exec sleep 1000"))
     await line(watch, box)
     box.supervisor.forget("ab12")
     send(watch.process, signal.SIGKILL)

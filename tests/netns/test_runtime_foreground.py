@@ -199,7 +199,7 @@ async def test_the_daemon_follows_it_by_either_process(box: Sandboxes) -> None:
 
 async def detached(box: Sandboxes, script: str) -> Watch:
     """Running, and it has said something."""
-    watch = await box.supervisor.start_detached(box.shell(script))
+    watch = await box.start(box.shell(script))
     await said(box)
     return watch
 

@@ -11,9 +11,10 @@ import msgspec
 
 from towline.dns.answer import Forward, answer
 from towline.dns.names import Directory
-from towline.dns.zone import dns_names
 from towline.model.endpoint import Endpoint, EndpointConfig
 from towline.model.network import Network, Pool
+from towline.model.sandbox import Sandbox
+from towline.plan.endpoint import dns_names
 
 _ids = itertools.count(1)
 
@@ -65,6 +66,7 @@ class World:
         """The endpoint's id. Addresses are bare; the sandbox's id is made from its name unless given."""
         endpoint_id = f"{next(_ids):064x}"
         sandbox_id = sandbox or sandbox_id_of(name)
+        config = EndpointConfig(links=tuple(links), aliases=tuple(aliases), gw_priority=gw_priority)
         self.put(
             Endpoint(
                 endpoint_id,
@@ -74,8 +76,8 @@ class World:
                 ipv4=f"{ipv4}/16" if ipv4 else "",
                 ipv6=f"{ipv6}/64" if ipv6 else "",
                 ifname="eth0",
-                dns_names=dns_names(name, aliases, sandbox_id, hostname),
-                config=EndpointConfig(links=tuple(links), aliases=tuple(aliases), gw_priority=gw_priority),
+                dns_names=dns_names(Sandbox(id=sandbox_id, name=name, created=0, hostname=hostname), config),
+                config=config,
             )
         )
         return endpoint_id

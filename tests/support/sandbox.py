@@ -70,8 +70,12 @@ class Sandboxes:
     def shell(self, script: str, *, sandbox: str = "ab12") -> Launch:
         return self.launch("/bin/sh", "-c", script, sandbox=sandbox)
 
+    async def start(self, launch: Launch) -> Watch:
+        pending = await self.supervisor.prepare(launch)
+        return await pending.go()
+
     async def run(self, launch: Launch) -> Exit:
-        watch = await self.supervisor.start_detached(launch)
+        watch = await self.start(launch)
         return await asyncio.wait_for(watch.ended(), PATIENCE)
 
     def output(self, sandbox: str = "ab12", stream: str = "stdout") -> str:

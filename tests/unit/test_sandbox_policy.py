@@ -50,6 +50,7 @@ def test_what_is_filled_in() -> None:
         CreateSandbox(networks={"host": ANYTHING}),
         CreateSandbox(networks={"none": ANYTHING}),
         CreateSandbox(restart="on-failure:3"),
+        CreateSandbox(restart="always:0"),
         CreateSandbox(restart="unless-stopped", sysctls={"net.ipv4.ip_forward": "1", "net.core.somaxconn": "1024"}),
         CreateSandbox(dns=DnsConfig(("10.0.0.1", "fd00::1"), ("example.org", ".", "_x.org."), ("ndots:2",))),
         CreateSandbox(netns="/run/netns/x", networks={"web": ANYTHING}),

@@ -132,11 +132,6 @@ class Zone:
         return wire.pointer_record(target) if target is not None else b""
 
 
-def dns_names(name: str, aliases: Iterable[str], sandbox_id: str, hostname: str) -> tuple[str, ...]:
-    """Docker's DNSNames of an endpoint: sandbox name, aliases, short id, hostname, without repetitions."""
-    return tuple(dict.fromkeys(item for item in (name, *aliases, sandbox_id[:12], hostname) if item))
-
-
 def _keys(endpoint: Endpoint) -> tuple[bytes, ...]:
     encoded = [wire.encode_name(name) for name in endpoint.dns_names]
     return tuple(dict.fromkeys(key.lower() for key in encoded if key is not None))

@@ -30,7 +30,7 @@ def plan_endpoint(
         sandbox=sandbox.id,
         mac=mac if network.link else "",
         host_link=f"veth{endpoint_id[:7]}" if network.link else "",
-        dns_names=_dns_names(sandbox, network, config),
+        dns_names=() if network.name in RESERVED_NAMES else dns_names(sandbox, config),
         config=config,
     )
     for v6, on, address in ((False, network.enable_ipv4, config.ipv4), (True, network.enable_ipv6, config.ipv6)):
@@ -51,10 +51,8 @@ def release_endpoint(endpoint: Endpoint, network: Network, ipam: IpamDriver) -> 
         release_endpoint_address(ipam, network, cidr, endpoint.id)
 
 
-def _dns_names(sandbox: Sandbox, network: Network, config: EndpointConfig) -> tuple[str, ...]:
-    """Container name, aliases, short id, hostname; none on the predefined networks (docker-api facts 3.2)."""
-    if network.name in RESERVED_NAMES:
-        return ()
+def dns_names(sandbox: Sandbox, config: EndpointConfig) -> tuple[str, ...]:
+    """Container name, aliases, short id, hostname; the predefined networks have no names (docker-api facts 3.2)."""
     names = (sandbox.name, *config.aliases, sandbox.id[:12], sandbox.hostname)
     return tuple(dict.fromkeys(filter(None, names)))
 

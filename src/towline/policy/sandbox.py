@@ -30,12 +30,12 @@ from towline.policy.endpoint import (
 from towline.policy.resolve import for_connect
 from towline.policy.sandbox_files import check_dns, split_extra_host
 from towline.policy.texts import LONGEST_NAME, check_no_nul, is_hostname, shown
+from towline.runtime.policy import parse_restart
 
 DEFAULT_NETWORK = "bridge"
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", re.ASCII)
 _SYSCTL = re.compile(r"net(?:\.[a-zA-Z0-9_/-]+)+", re.ASCII)
-_POLICIES = ("no", "always", "on-failure", "unless-stopped")
 
 Joined = tuple[tuple[Network, EndpointConfig], ...]
 """Networks in the order of the request, each once, and what is asked of each."""
@@ -124,21 +124,10 @@ def _check_process(request: CreateSandbox) -> None:
 
 
 def _check_restart(request: CreateSandbox) -> None:
-    name, colon, count = request.restart.partition(":")
-    if name not in _POLICIES:
-        raise InvalidParameter(
-            f"invalid restart policy: unknown policy {shown(name)}; use one of 'no', 'always', 'on-failure', or "
-            "'unless-stopped'"
-        )
-    if colon and name != "on-failure":
-        raise InvalidParameter("invalid restart policy: maximum retry count can only be used with 'on-failure'")
-    if colon and count.startswith("-"):
-        raise InvalidParameter("invalid restart policy: maximum retry count cannot be negative")
-    if colon and not re.fullmatch("[0-9]{1,9}", count):
-        raise InvalidParameter("invalid restart policy format: maximum retry count must be an integer")
-    if name != "no" and request.auto_remove:
+    restarts = parse_restart(request.restart).kind != "no"
+    if restarts and request.auto_remove:
         raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
-    if name != "no" and _is_attached(request):
+    if restarts and _is_attached(request):
         raise InvalidParameter("conflicting options: a restart policy and attaching: its process is not ours to start")
 
 

@@ -60,7 +60,8 @@ def parse_restart(text: str) -> RestartPolicy:
         case "on-failure":
             return RestartPolicy(kind, maximum)
     raise InvalidParameter(
-        f"invalid restart policy: unknown policy '{kind}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+        f"invalid restart policy: unknown policy {kind[:80]!a}; use one of 'no', 'always', 'on-failure', or "
+        "'unless-stopped'"
     )
 
 

@@ -106,11 +106,6 @@ class Supervisor:
             pipes.close()
             raise
 
-    async def start_detached(self, launch: Launch) -> Watch:
-        """`prepare` and `go` at once, for a sandbox that is joined already. Errors of both."""
-        pending = await self.prepare(launch)
-        return await pending.go()
-
     def attach(self, sandbox: str, process: Process, *, foreign: bool = False) -> Watch | Exit:
         """After a restart of the daemon, and for a process that the command line started (the command, or the process
         that is or will be its parent): follow it, or how it ended. foreign: somebody else's. Call in the event loop."""

@@ -12,7 +12,10 @@ import pytest
 from tests.support.dns_lab import World, ask, keep_order, sandbox_id_of, texts
 from towline.dns.answer import Forward, answer
 from towline.dns.names import Directory, names_of
-from towline.dns.zone import Service, Zone, dns_names
+from towline.dns.zone import Service, Zone
+from towline.model.endpoint import EndpointConfig
+from towline.model.sandbox import Sandbox
+from towline.plan.endpoint import dns_names
 
 
 @pytest.fixture
@@ -254,8 +257,10 @@ def test_an_unknown_sandbox_sees_nothing() -> None:
 
 
 def test_dns_names_are_dockers_without_repetitions() -> None:
-    assert dns_names("web", ["al", "web"], "0123456789abcdef", "hweb") == ("web", "al", "0123456789ab", "hweb")
-    assert dns_names("web", [], "0123456789abcdef", "0123456789ab") == ("web", "0123456789ab")
+    web = Sandbox(id="0123456789abcdef", name="web", created=0, hostname="hweb")
+    assert dns_names(web, EndpointConfig(aliases=("al", "web"))) == ("web", "al", "0123456789ab", "hweb")
+    plain = msgspec.structs.replace(web, hostname="0123456789ab")
+    assert dns_names(plain, EndpointConfig()) == ("web", "0123456789ab")
 
 
 def test_a_replaced_endpoint_answers_as_it_is_now() -> None:
