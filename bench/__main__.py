@@ -9,7 +9,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from bench.inside import LoadFailed
 from bench.networks import Limits
 from bench.peers import Engine, EngineFailed, TooSlow, dockerd, towlined
 from bench.plugins import Plugin, PluginFailed, installed, version
-from bench.recorder import Recorder
+from bench.recorder import Recorder, progress
 
 _CASES = ("networks", "endpoints", "names", "traffic")
 _RESTART_LEVEL = 1000  # start-up and memory are measured again with this many networks
@@ -52,41 +51,40 @@ def main(argv: Sequence[str] | None = None) -> int:
         result = report.build(recorder, {**versions, **{plugin.name: version(plugin) for plugin in plugins}})
         report.write(result, options.out)
         print("\n" + report.table(result) + f"\nJSON: {options.out}", flush=True)
-        _progress("taking it down (the kernel needs about 20 ms a bridge)")
+        progress("taking it down (the kernel needs about 20 ms a bridge)")
     return 0 if failure is None else 1
 
 
 def _run(
     engines: list[Engine], plugins: list[Plugin], options: argparse.Namespace, recorder: Recorder, limits: Limits
 ) -> None:
-    _progress(f"start-up of {', '.join(engine.name for engine in engines)}")
+    progress(f"start-up of {', '.join(engine.name for engine in engines)}")
     for engine in engines:  # the first start makes files and predefined networks: it is not in the figures
         engine.start(limits.start_seconds)
     quick: bool = options.quick
     if "endpoints" in options.cases:
-        _progress("endpoints: connect, disconnect, published ports")
         endpoints.measure(engines, plugins, recorder, endpoints.QUICK if quick else endpoints.FULL)
     if "names" in options.cases:
-        _progress("names, from inside")
+        progress("names, from inside")
         names.measure(engines, recorder, rounds=2 if quick else 10, seconds=0.5 if quick else 1.0)
     if "traffic" in options.cases:
-        _progress("traffic, between two and through a published port")
+        progress("traffic, between two and through a published port")
         traffic.measure(engines, recorder, rounds=2 if quick else 10, seconds=0.5 if quick else 1.0)
     if "networks" in options.cases:
         _networks(engines, options.levels, recorder, limits)
 
 
 def _networks(engines: list[Engine], levels: Sequence[int], recorder: Recorder, limits: Limits) -> None:
-    _progress("start-up, restart and memory")
+    progress("start-up, restart and memory")
     running = networks.start_up(engines, recorder, limits, level=0)
     networks.memory(running, recorder, level=0)
     for level in levels:
-        _progress(f"filling to {level} networks")
+        progress(f"filling to {level} networks")
         running = networks.fill(running, level, recorder, limits)
-        _progress(f"operations with {level} networks: {', '.join(engine.name for engine in running)}")
+        progress(f"operations with {level} networks: {', '.join(engine.name for engine in running)}")
         networks.operations(running, level, recorder, limits)
         if level == _RESTART_LEVEL:
-            _progress(f"start-up with {level} networks")
+            progress(f"start-up with {level} networks")
             networks.memory(running, recorder, level=level)
             running = networks.start_up(running, recorder, limits, level=level)
 
@@ -148,10 +146,6 @@ def _parse_levels(text: str) -> list[int]:
     if len(levels) != len(parts) or levels != sorted(set(levels)):
         raise argparse.ArgumentTypeError(f"{text!r}: give numbers in ascending order, such as 0,200")
     return levels
-
-
-def _progress(text: str) -> None:
-    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
 if __name__ == "__main__":

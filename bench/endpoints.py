@@ -15,7 +15,7 @@ from bench.boxes import FIRST_PORT, Box, Boxes, connect_request, disconnect_requ
 from bench.client import send_all
 from bench.peers import Engine
 from bench.plugins import Plugin, PluginHost
-from bench.recorder import Recorder
+from bench.recorder import Recorder, progress
 from bench.targets import AT_ONCE, IN_A_ROW
 
 HOME, TARGET = "home", "target"
@@ -65,6 +65,7 @@ def measure(engines: Sequence[Engine], plugins: Sequence[Plugin], recorder: Reco
 
 
 def _turns(everyone: Sequence[Boxes], hosts: Sequence[PluginHost], recorder: Recorder, size: Size, level: int) -> None:
+    progress(f"connect and disconnect with {level} endpoints")
     order = list(everyone)
     for count in range(-_WARM_UP, size.rounds):
         for boxes in order:
@@ -79,6 +80,7 @@ def _turns(everyone: Sequence[Boxes], hosts: Sequence[PluginHost], recorder: Rec
                 recorder.add("connect", level, host.name, joined * 1000)
                 recorder.add("disconnect, answered", level, host.name, left * 1000)
         order.reverse()
+    progress(f"connect with published ports and {level} endpoints")
     for ports in size.ports:
         case = f"connect, {ports} port{'s' * (ports > 1)}"
         for _ in range(size.port_rounds):
@@ -116,6 +118,7 @@ def _with_ports(boxes: Boxes, ports: int) -> float:
 def _fill(everyone: Sequence[Boxes], recorder: Recorder, size: Size) -> None:
     """All boxes run on the first network; there they join and leave all at once; then each joins the other networks,
     one by one."""
+    progress(f"making {size.boxes} containers; then all at once")
     names = [f"fill-{n}" for n in range(size.boxes)]
     for boxes in everyone:
         for n in range(size.networks):
@@ -124,6 +127,7 @@ def _fill(everyone: Sequence[Boxes], recorder: Recorder, size: Size) -> None:
     for _ in range(size.parallel_rounds):
         for boxes in everyone:
             _at_once(boxes, names, recorder)
+    progress(f"filling to {size.endpoints} endpoints, one after another")
     joins = [(f"net-{n}", name) for n in range(1, size.networks) for name in names]
     for at in range(0, len(joins), _BLOCK):
         existing = len(names) + min(at + _BLOCK, len(joins))
