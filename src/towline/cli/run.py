@@ -9,9 +9,12 @@ from towline.cli.client import Client, connect
 from towline.cli.errors import NOT_EXECUTABLE, NOT_FOUND, ApiError, CliError, UsageError
 from towline.cli.flags import Parsed
 from towline.cli.sandbox_request import attach_body, process, run_body
-from towline.cli.values import Object, as_text
+from towline.cli.values import Object, as_list, as_object, as_text
 
 SANDBOXES = "/towline/v1/sandboxes"
+_USE_NAMES = """Names are served at 127.0.0.11 in that namespace. Programs there need the line
+"nameserver 127.0.0.11" in their /etc/resolv.conf; for `ip netns exec NAME` put it into /etc/netns/NAME/resolv.conf.
+"""
 
 
 def run(args: Parsed) -> int:
@@ -27,9 +30,17 @@ def run(args: Parsed) -> int:
 
 
 def attach(args: Parsed) -> int:
-    """Prints the id."""
-    _report(create(connect(args), attach_body(args)), args)
+    """Prints the id, and to a person how names are found in a namespace whose files are not ours."""
+    body = attach_body(args)
+    _report(create(connect(args), body), args)
+    if sys.stderr.isatty() and not args.on("json") and _has_names(body):
+        sys.stderr.write(_USE_NAMES)
     return 0
+
+
+def _has_names(body: Object) -> bool:
+    names = [as_text(as_object(network).get("network")) for network in as_list(body.get("networks"))]
+    return any(name not in ("bridge", "none") for name in names)
 
 
 def create(client: Client, body: Object) -> Object:

@@ -180,6 +180,29 @@ def test_attach_by_path_makes_it_absolute(serve: Serve, capsys: Capture, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("words", "terminal", "told"),
+    [
+        ("--network web", True, True),
+        ("--network bridge --network web", True, True),
+        ("--network bridge", True, False),
+        ("", True, False),
+        ("--json --network web", True, False),
+        ("--network web", False, False),
+    ],
+)
+def test_attach_tells_a_person_where_names_are(
+    serve: Serve, capsys: Capture, monkeypatch: pytest.MonkeyPatch, words: str, terminal: bool, told: bool
+) -> None:
+    daemon = serve(CREATED)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    assert run(daemon, "attach", "vm1", "--netns", "/x", *words.split()) == 0
+    out, err = capsys.readouterr()
+    assert ID in out
+    assert ("nameserver 127.0.0.11" in err) == told
+    assert told or not err
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         ("vm1", "attach wants either --pid or --netns"),
