@@ -2,6 +2,10 @@
 
 A published port needs no listener: the firewall translates before the packet reaches a socket. The bound socket only
 keeps the port; a filter drops whatever reaches it all the same, as Docker's does until its proxy is ready.
+
+On TCP it shares the port with what others have left in TIME_WAIT (SO_REUSEADDR), and listens: a listener shares with
+nobody, so one of others is a conflict, and nobody can bind later (inet_csk_bind_conflict in
+net/ipv4/inet_connection_sock.c).
 """
 
 from __future__ import annotations
@@ -11,6 +15,9 @@ import errno
 import os
 import socket
 import struct
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from towline.kernel.sysctl import ProcSysctl
@@ -19,6 +26,7 @@ from towline.model.errors import KernelError
 _TYPES = {"tcp": (socket.SOCK_STREAM, 0), "udp": (socket.SOCK_DGRAM, 0), "sctp": (socket.SOCK_STREAM, 132)}
 _SO_ATTACH_FILTER = 26
 _FALLBACK_RANGE = (49153, 65535)  # moby libnetwork/portallocator: where the kernel does not tell
+_PATIENCE = 0.05
 Key = tuple[str, str, int]
 
 
@@ -85,15 +93,26 @@ def _bind(key: Key) -> socket.socket | None:
             return None
         raise KernelError(error.errno or errno.EIO, _operation(key)) from error
     try:
-        if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        _drop_everything(made)
-        made.bind((host_ip, port))
-    except OSError as error:
+        _occupy(made, family, host_ip, port)
+    except BaseException as error:
         made.close()
+        if not isinstance(error, OSError):
+            raise
         detail = holder_of(protocol, port) if error.errno == errno.EADDRINUSE else ""
         raise KernelError(error.errno or errno.EIO, _operation(key), detail) from error
     return made
+
+
+def _occupy(made: socket.socket, family: int, host_ip: str, port: int) -> None:
+    _drop_everything(made)
+    if family == socket.AF_INET6:
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    listens = made.proto in (0, socket.IPPROTO_TCP) and made.type == socket.SOCK_STREAM
+    if listens:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind((host_ip, port))
+    if listens:
+        made.listen(1)
 
 
 def _drop_everything(made: socket.socket) -> None:
@@ -102,13 +121,18 @@ def _drop_everything(made: socket.socket) -> None:
     made.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(program)))
 
 
-def holder_of(protocol: str, port: int) -> str:
-    """Which process has the port, in words; "" if that cannot be told (another user's, another namespace's)."""
+def holder_of(protocol: str, port: int, patience: float = _PATIENCE) -> str:
+    """Which process has the port, in words; "" if that cannot be told: another user's, another namespace's, or not
+    found in `patience` seconds of work (the caller is the event loop; waiting for a busy processor does not count)."""
+    end = time.thread_time() + patience
     inodes = {inode for suffix in ("", "6") for inode in _inodes(f"/proc/thread-self/net/{protocol}{suffix}", port)}
-    for entry in os.scandir("/proc") if inodes else ():
-        if entry.name.isdecimal() and _has_socket(entry.path, inodes):
-            name = Path(entry.path, "comm").read_text(errors="replace").strip()
-            return f"held by process {entry.name} ({name})"
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    for process in filter(str.isdecimal, os.listdir("/proc") if wanted else ()):
+        for target in _descriptors(process):
+            if target in wanted:
+                return _in_words(process)
+            if time.thread_time() > end:
+                return ""
     return ""
 
 
@@ -121,9 +145,17 @@ def _inodes(table: str, port: int) -> list[str]:
     return [row[9] for row in rows if len(row) > 9 and int(row[1].rpartition(":")[2], 16) == port and row[9] != "0"]
 
 
-def _has_socket(process: str, inodes: set[str]) -> bool:
-    wanted = {f"socket:[{inode}]" for inode in inodes}
+def _descriptors(process: str) -> Iterator[str]:
+    """What a process's descriptors are; ends early if it does."""
+    with suppress(OSError):
+        for descriptor in os.scandir(f"/proc/{process}/fd"):
+            with suppress(FileNotFoundError):
+                yield os.readlink(descriptor.path)
+
+
+def _in_words(process: str) -> str:
     try:
-        return any(os.readlink(entry.path) in wanted for entry in os.scandir(f"{process}/fd"))
+        name = Path("/proc", process, "comm").read_text(errors="replace").strip()
     except OSError:
-        return False
+        return ""
+    return f"held by process {process} ({name})"
