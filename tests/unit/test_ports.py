@@ -96,3 +96,71 @@ def test_restore_holds_again_and_reports_what_was_taken() -> None:
     assert ports.ensure("a", bindings, ONLY4) == tuple(published)
     ports.release("a")
     assert sockets.held == set()
+
+
+@pytest.mark.parametrize("fault", [OverflowError("a bug"), KeyboardInterrupt()])
+def test_what_was_added_is_given_back_whatever_happens(fault: BaseException) -> None:
+    sockets = FakeSockets()
+    ports = Ports(sockets)
+    ports.ensure("a", [PortBinding(79, host_port=7979)], BOTH)
+    before = set(sockets.held)
+    hold = sockets.hold
+
+    def broken(protocol: str, host_ip: str, port: int) -> None:
+        if (host_ip, port) == ("::", 8181):
+            raise fault
+        hold(protocol, host_ip, port)
+
+    sockets.hold = broken  # type: ignore[method-assign]
+    with pytest.raises(type(fault)):
+        ports.ensure("a", [PortBinding(80, host_port=8080), PortBinding(81, host_port=8181)], BOTH)
+    assert sockets.held == before
+
+
+def test_only_what_is_new_is_given_back() -> None:
+    sockets = FakeSockets()
+    ports = Ports(sockets)
+    old, new = PortBinding(80, host_port=8080), PortBinding(81, host_port=8181)
+    assert ports.extend("a", [old], ONLY4).added == ((old, Published("tcp", "0.0.0.0", 8080, 80)),)
+    granted = ports.extend("a", [old, new], BOTH)
+    assert numbers(granted.published) == [("0.0.0.0", 8080), ("::", 8080), ("0.0.0.0", 8181), ("::", 8181)]
+    assert [(b.port, p.host_ip) for b, p in granted.added] == [(80, "::"), (81, "0.0.0.0"), (81, "::")]
+    ports.give_back("a", granted.added)
+    assert sockets.held == {("tcp", "0.0.0.0", 8080)}
+    ports.release("a")
+    ports.give_back("a", granted.added)
+    assert sockets.held == set()
+
+
+def test_restore_finds_each_its_binding() -> None:
+    ports = Ports(FakeSockets())
+    bindings = [PortBinding(80, host_port=1, host_ip="10.0.0.1"), PortBinding(80, host_port=2), PortBinding(80)]
+    families = [Families(True, True)] * 2
+    got = ports.ensure("a", bindings, families[0])
+    again = Ports(FakeSockets())
+    assert again.restore("a", bindings, got) == []
+    assert again.extend("a", bindings, families[1]) == (got, ())
+
+
+class Comparisons(str):
+    """A protocol's name that counts how often it is compared."""
+
+    count = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Comparisons.count += 1
+        return str.__eq__(self, other)
+
+
+def test_the_work_grows_with_the_bindings_and_not_faster() -> None:
+    """Comparisons of bindings are counted: no clock."""
+
+    def comparisons(count: int) -> int:
+        bindings = [PortBinding(80, Comparisons("tcp"), host_port=port) for port in range(1, count + 1)]
+        Comparisons.count = 0
+        got = Ports(FakeSockets()).ensure("a", bindings, BOTH)
+        Ports(FakeSockets()).restore("a", bindings, got)
+        return Comparisons.count
+
+    assert comparisons(400) <= 3 * comparisons(200)

@@ -7,7 +7,8 @@ gateway. Ports are a sandbox's from start to stop, wherever its gateway moves.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from towline.model.endpoint import Published
@@ -32,49 +33,71 @@ class Families(NamedTuple):
     ipv6: bool
 
 
+class Granted(NamedTuple):
+    """published: all that was asked for. added: what of it is new, each with its binding, for `Ports.give_back`."""
+
+    published: tuple[Published, ...]
+    added: tuple[tuple[PortBinding, Published], ...]
+
+
+Holdings = dict[PortBinding, dict[str, Published]]
+"""What a sandbox holds: by binding, by host address."""
+
+
 class Ports:
     """default_ip: the host address of IPv4 bindings without one (--ip)."""
 
     def __init__(self, sockets: PortSockets, *, default_ip: str = "0.0.0.0") -> None:
         self._sockets = sockets
         self._default_ip = default_ip
-        self._held: dict[str, dict[tuple[PortBinding, str], Published]] = {}
+        self._held: dict[str, Holdings] = {}
         self._last = 0
 
     def ensure(self, sandbox: str, bindings: Sequence[PortBinding], families: Families) -> tuple[Published, ...]:
+        """`extend`, for callers that give back all of a sandbox's ports or none."""
+        return self.extend(sandbox, bindings, families).published
+
+    def extend(self, sandbox: str, bindings: Sequence[PortBinding], families: Families) -> Granted:
         """Hold what the bindings need for these families, beyond what the sandbox holds; all or nothing of the new.
 
         Answers the published ports of these families, in the order of the bindings. Failure with Docker's text.
         """
         held = self._held.setdefault(sandbox, {})
-        added: list[tuple[PortBinding, str]] = []
+        added: list[tuple[PortBinding, Published]] = []
         answer: list[Published] = []
         try:
             for binding in bindings:
                 addresses = list(self._addresses(binding, families))
-                missing = [address for address in addresses if (binding, address) not in held]
-                for published in self._take(binding, missing, held):
-                    key = (binding, published.host_ip)
-                    held[key] = published
-                    added.append(key)
-                answer += [held[binding, address] for address in addresses]
-        except Failure:
-            for key in added:
-                self._let_go(held.pop(key))
+                own = held.setdefault(binding, {})
+                for published in self._take(binding, [a for a in addresses if a not in own], own):
+                    own[published.host_ip] = published
+                    added.append((binding, published))
+                answer += [own[address] for address in addresses]
+        except BaseException:
+            self.give_back(sandbox, added)
             raise
-        return tuple(answer)
+        return Granted(tuple(answer), tuple(added))
+
+    def give_back(self, sandbox: str, added: Iterable[tuple[PortBinding, Published]]) -> None:
+        """What one `extend` added, and nothing else. What the sandbox does not hold any more is no error."""
+        held = self._held.get(sandbox, {})
+        for binding, published in added:
+            if held.get(binding, {}).get(published.host_ip) == published:
+                del held[binding][published.host_ip]
+                self._let_go(published)
 
     def restore(
         self, sandbox: str, bindings: Sequence[PortBinding], published: Iterable[Published]
     ) -> list[KernelError]:
         """Hold again after a restart what the records say; goes on where somebody took a port meanwhile."""
         held = self._held.setdefault(sandbox, {})
+        unmatched = _Unmatched(bindings)
         errors: list[KernelError] = []
         for port in published:
-            binding = next((b for b in bindings if _fits(b, port) and (b, port.host_ip) not in held), None)
+            binding = next((b for b in unmatched.fitting(port) if port.host_ip not in held.get(b, {})), None)
             if binding is None:
                 continue
-            held[binding, port.host_ip] = port
+            held.setdefault(binding, {})[port.host_ip] = port
             try:
                 self._sockets.hold(port.protocol, port.host_ip, port.host_port)
             except KernelError as error:
@@ -82,8 +105,9 @@ class Ports:
         return errors
 
     def release(self, sandbox: str) -> None:
-        for published in self._held.pop(sandbox, {}).values():
-            self._let_go(published)
+        for of_binding in self._held.pop(sandbox, {}).values():
+            for published in of_binding.values():
+                self._let_go(published)
 
     def _let_go(self, published: Published) -> None:
         self._sockets.release(published.protocol, published.host_ip, published.host_port)
@@ -98,13 +122,11 @@ class Ports:
         if families.ipv6 and self._default_ip == "0.0.0.0":
             yield "::"
 
-    def _take(
-        self, binding: PortBinding, addresses: Sequence[str], held: dict[tuple[PortBinding, str], Published]
-    ) -> list[Published]:
+    def _take(self, binding: PortBinding, addresses: Sequence[str], own: Mapping[str, Published]) -> list[Published]:
         """One port for all addresses: the one another family has already, else the first that is free everywhere."""
         if not addresses:
             return []
-        sibling = next((p.host_port for (b, _), p in held.items() if b == binding), 0)
+        sibling = next((published.host_port for published in own.values()), 0)
         refusal: KernelError | None = None
         for number in [sibling] if sibling else self._candidates(binding):
             refusal = self._hold_all(binding, addresses, number)
@@ -113,13 +135,17 @@ class Ports:
         raise self._failure(binding, addresses[0], refusal)
 
     def _hold_all(self, binding: PortBinding, addresses: Sequence[str], number: int) -> KernelError | None:
-        for i, address in enumerate(addresses):
-            try:
+        taken: list[str] = []
+        try:
+            for address in addresses:
                 self._sockets.hold(binding.protocol, address, number)
-            except KernelError as error:
-                for taken in addresses[:i]:
-                    self._sockets.release(binding.protocol, taken, number)
+                taken.append(address)
+        except BaseException as error:
+            for address in taken:
+                self._sockets.release(binding.protocol, address, number)
+            if isinstance(error, KernelError):
                 return error
+            raise
         return None
 
     def _candidates(self, binding: PortBinding) -> Iterator[int]:
@@ -145,6 +171,21 @@ class Ports:
         return Failure(f"failed to bind host port {where}: {refusal.reason}{detail}")
 
 
-def _fits(binding: PortBinding, published: Published) -> bool:
-    same = binding.port == published.port and binding.protocol == published.protocol
-    return same and binding.host_ip in ("", published.host_ip)
+class _Unmatched:
+    """Bindings that no published port has been found for yet: on each host address, in their order."""
+
+    def __init__(self, bindings: Iterable[PortBinding]) -> None:
+        self._of_service: dict[tuple[int, str], dict[PortBinding, None]] = {}
+        self._waiting: dict[tuple[int, str, str], deque[PortBinding]] = {}
+        for binding in bindings:
+            self._of_service.setdefault((binding.port, binding.protocol), {})[binding] = None
+
+    def fitting(self, published: Published) -> Iterator[PortBinding]:
+        """Each is taken off when it is given."""
+        service, address = (published.port, published.protocol), published.host_ip
+        waiting = self._waiting.get((*service, address))
+        if waiting is None:
+            fitting = (b for b in self._of_service.get(service, ()) if b.host_ip in ("", address))
+            waiting = self._waiting[(*service, address)] = deque(fitting)
+        while waiting:
+            yield waiting.popleft()
