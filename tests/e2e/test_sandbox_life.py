@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
+import dns.message
+import dns.query
 import pytest
 
 from tests.e2e.test_cli_network import towline
@@ -283,6 +285,19 @@ def _all_of(ns: Any) -> str:
     settings = ["sysctl", "-n", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv4.conf.eth0.rp_filter"]
     text = "\n".join(ns.run(part) for part in (*parts, settings))
     return "\n".join(line.split("valid_lft")[0] for line in text.splitlines())
+
+
+def test_a_namespace_that_is_attached_again_asks_from_the_same_port(world: World, stage: Stage) -> None:
+    """Its flow table remembers where the first name server listened."""
+    query = dns.message.make_query("vm", "A")
+    with namespace() as ns:
+        for _ in range(2):
+            assert boxes.create(world.daemon, "vm", "web", attach={"netns": ns.path}).status == 201
+            try:
+                reply = ns.call(dns.query.udp, query, "127.0.0.11", 1.0, source="127.0.0.1", source_port=5555)
+                assert len(reply.answer) == 1
+            finally:
+                boxes.remove(world.daemon, "vm")
 
 
 def test_an_attached_process_that_ends_ends_its_sandbox(world: World, stage: Stage) -> None:
