@@ -384,3 +384,14 @@ async def test_a_refresh_that_fails_does_not_undo_a_connect(world: World, engine
     await engine.connect("more", "c1")
     assert len(engine.endpoints_in(made.id)) == 2
     assert len(plugs(world)) == 2
+
+
+async def test_a_refused_connect_gives_its_ports_back(world: World, engine: Controller) -> None:
+    await start(engine, asking(ports=(PortBinding(80, host_port=8080),)))
+    await engine.create_network(CreateNetwork("six", enable_ipv6=True))
+    world.sandboxes.faults.fail("join", errno.ENOBUFS)
+    with pytest.raises(KernelError):
+        await engine.connect("six", "c1")
+    assert world.ports.held == {("tcp", "0.0.0.0", 8080)}
+    await engine.connect("six", "c1")
+    assert ("tcp", "::", 8080) in world.ports.held

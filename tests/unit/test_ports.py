@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 
 import pytest
 
@@ -15,54 +16,58 @@ from towline.model.sandbox import PortBinding
 BOTH, ONLY4 = Families(True, True), Families(True, False)
 
 
+def ensure(ports: Ports, sandbox: str, bindings: Sequence[PortBinding], families: Families) -> tuple[Published, ...]:
+    return ports.extend(sandbox, bindings, families).published
+
+
 def numbers(published: tuple[Published, ...]) -> list[tuple[str, int]]:
     return [(p.host_ip, p.host_port) for p in published]
 
 
 def test_one_port_on_all_addresses_of_both_families() -> None:
     sockets = FakeSockets()
-    got = Ports(sockets).ensure("s", [PortBinding(80, host_port=8080)], BOTH)
+    got = ensure(Ports(sockets), "s", [PortBinding(80, host_port=8080)], BOTH)
     assert got == (Published("tcp", "0.0.0.0", 8080, 80), Published("tcp", "::", 8080, 80))
     assert sockets.held == {("tcp", "0.0.0.0", 8080), ("tcp", "::", 8080)}
 
 
 def test_a_family_without_gateway_is_not_published() -> None:
-    assert numbers(Ports(FakeSockets()).ensure("s", [PortBinding(80, host_port=8080)], ONLY4)) == [("0.0.0.0", 8080)]
-    assert Ports(FakeSockets()).ensure("s", [PortBinding(80, host_ip="::1", host_port=8080)], ONLY4) == ()
+    assert numbers(ensure(Ports(FakeSockets()), "s", [PortBinding(80, host_port=8080)], ONLY4)) == [("0.0.0.0", 8080)]
+    assert ensure(Ports(FakeSockets()), "s", [PortBinding(80, host_ip="::1", host_port=8080)], ONLY4) == ()
 
 
 def test_ephemeral_ports_go_on_from_the_last_and_skip_reserved_ones() -> None:
     ports = Ports(FakeSockets(reserved=frozenset({32769})))
-    got = ports.ensure("s", [PortBinding(80), PortBinding(81), PortBinding(81, "udp")], ONLY4)
+    got = ensure(ports, "s", [PortBinding(80), PortBinding(81), PortBinding(81, "udp")], ONLY4)
     assert [p.host_port for p in got] == [32768, 32770, 32771]
     ports.release("s")
-    assert numbers(ports.ensure("t", [PortBinding(80)], ONLY4)) == [("0.0.0.0", 32772)]
+    assert numbers(ensure(ports, "t", [PortBinding(80)], ONLY4)) == [("0.0.0.0", 32772)]
 
 
 def test_an_ephemeral_port_is_free_in_both_families() -> None:
     sockets = FakeSockets()
     sockets.held.add(("tcp", "::", 32768))
-    assert numbers(Ports(sockets).ensure("s", [PortBinding(80)], BOTH)) == [("0.0.0.0", 32769), ("::", 32769)]
+    assert numbers(ensure(Ports(sockets), "s", [PortBinding(80)], BOTH)) == [("0.0.0.0", 32769), ("::", 32769)]
     assert ("tcp", "0.0.0.0", 32768) not in sockets.held
 
 
 def test_a_range_gives_its_first_free_port() -> None:
     ports = Ports(FakeSockets({("tcp", 8000)}))
     wanted = PortBinding(80, host_port=8000, host_port_end=8002)
-    assert numbers(ports.ensure("a", [wanted], ONLY4)) == [("0.0.0.0", 8001)]
-    assert numbers(ports.ensure("b", [wanted], ONLY4)) == [("0.0.0.0", 8002)]
+    assert numbers(ensure(ports, "a", [wanted], ONLY4)) == [("0.0.0.0", 8001)]
+    assert numbers(ensure(ports, "b", [wanted], ONLY4)) == [("0.0.0.0", 8002)]
     with pytest.raises(Failure, match="^all ports are allocated"):
-        ports.ensure("c", [wanted], ONLY4)
+        ensure(ports, "c", [wanted], ONLY4)
 
 
 def test_conflicts_name_what_is_in_the_way() -> None:
     ports = Ports(FakeSockets({("tcp", 22)}))
-    ports.ensure("a", [PortBinding(80, host_port=8080)], ONLY4)
+    ensure(ports, "a", [PortBinding(80, host_port=8080)], ONLY4)
     with pytest.raises(Failure) as caught:
-        ports.ensure("b", [PortBinding(80, host_port=8080)], ONLY4)
+        ensure(ports, "b", [PortBinding(80, host_port=8080)], ONLY4)
     assert str(caught.value) == "Bind for 0.0.0.0:8080 failed: port is already allocated"
     with pytest.raises(Failure) as caught:
-        ports.ensure("b", [PortBinding(80, host_port=22)], ONLY4)
+        ensure(ports, "b", [PortBinding(80, host_port=22)], ONLY4)
     text = "failed to bind host port 0.0.0.0:22/tcp: address already in use (held by process 7 (httpd))"
     assert str(caught.value) == text
 
@@ -71,20 +76,20 @@ def test_what_cannot_be_had_whole_is_given_back() -> None:
     sockets = FakeSockets({("tcp", 22)})
     ports = Ports(sockets)
     with pytest.raises(Failure):
-        ports.ensure("a", [PortBinding(80, host_port=8080), PortBinding(81, host_port=22)], BOTH)
+        ensure(ports, "a", [PortBinding(80, host_port=8080), PortBinding(81, host_port=22)], BOTH)
     assert sockets.held == set()
 
 
 def test_asking_again_keeps_and_extends() -> None:
     ports = Ports(FakeSockets())
-    first = ports.ensure("a", [PortBinding(80)], ONLY4)
-    assert ports.ensure("a", [PortBinding(80)], ONLY4) == first
-    assert numbers(ports.ensure("a", [PortBinding(80)], BOTH)) == [("0.0.0.0", 32768), ("::", 32768)]
+    first = ensure(ports, "a", [PortBinding(80)], ONLY4)
+    assert ensure(ports, "a", [PortBinding(80)], ONLY4) == first
+    assert numbers(ensure(ports, "a", [PortBinding(80)], BOTH)) == [("0.0.0.0", 32768), ("::", 32768)]
 
 
 def test_default_host_address() -> None:
     ports = Ports(FakeSockets(), default_ip="127.0.0.1")
-    assert numbers(ports.ensure("a", [PortBinding(80, host_port=1)], BOTH)) == [("127.0.0.1", 1)]
+    assert numbers(ensure(ports, "a", [PortBinding(80, host_port=1)], BOTH)) == [("127.0.0.1", 1)]
 
 
 def test_restore_holds_again_and_reports_what_was_taken() -> None:
@@ -93,7 +98,7 @@ def test_restore_holds_again_and_reports_what_was_taken() -> None:
     bindings = [PortBinding(80), PortBinding(81, host_port=9000)]
     published = [Published("tcp", "0.0.0.0", 32770, 80), Published("tcp", "0.0.0.0", 9000, 81)]
     assert [e.errno for e in ports.restore("a", bindings, published)] == [errno.EADDRINUSE]
-    assert ports.ensure("a", bindings, ONLY4) == tuple(published)
+    assert ensure(ports, "a", bindings, ONLY4) == tuple(published)
     ports.release("a")
     assert sockets.held == set()
 
@@ -102,7 +107,7 @@ def test_restore_holds_again_and_reports_what_was_taken() -> None:
 def test_what_was_added_is_given_back_whatever_happens(fault: BaseException) -> None:
     sockets = FakeSockets()
     ports = Ports(sockets)
-    ports.ensure("a", [PortBinding(79, host_port=7979)], BOTH)
+    ensure(ports, "a", [PortBinding(79, host_port=7979)], BOTH)
     before = set(sockets.held)
     hold = sockets.hold
 
@@ -113,7 +118,7 @@ def test_what_was_added_is_given_back_whatever_happens(fault: BaseException) -> 
 
     sockets.hold = broken  # type: ignore[method-assign]
     with pytest.raises(type(fault)):
-        ports.ensure("a", [PortBinding(80, host_port=8080), PortBinding(81, host_port=8181)], BOTH)
+        ensure(ports, "a", [PortBinding(80, host_port=8080), PortBinding(81, host_port=8181)], BOTH)
     assert sockets.held == before
 
 
@@ -136,7 +141,7 @@ def test_restore_finds_each_its_binding() -> None:
     ports = Ports(FakeSockets())
     bindings = [PortBinding(80, host_port=1, host_ip="10.0.0.1"), PortBinding(80, host_port=2), PortBinding(80)]
     families = [Families(True, True)] * 2
-    got = ports.ensure("a", bindings, families[0])
+    got = ensure(ports, "a", bindings, families[0])
     again = Ports(FakeSockets())
     assert again.restore("a", bindings, got) == []
     assert again.extend("a", bindings, families[1]) == (got, ())
@@ -159,7 +164,7 @@ def test_the_work_grows_with_the_bindings_and_not_faster() -> None:
     def comparisons(count: int) -> int:
         bindings = [PortBinding(80, Comparisons("tcp"), host_port=port) for port in range(1, count + 1)]
         Comparisons.count = 0
-        got = Ports(FakeSockets()).ensure("a", bindings, BOTH)
+        got = ensure(Ports(FakeSockets()), "a", bindings, BOTH)
         Ports(FakeSockets()).restore("a", bindings, got)
         return Comparisons.count
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from msgspec.structs import replace
 
 from towline.control.draft import Draft
-from towline.control.ports import Families, Ports
+from towline.control.ports import NO_PORTS, Families, Granted, Ports
 from towline.control.work import Work
 from towline.drivers.registry import Drivers
 from towline.ipam.registry import IpamDrivers
@@ -60,34 +60,53 @@ class EndpointPlanner:
         """
         draft = Draft(view)
         draft.stage(changes)
-        staged = [*changes, *self._settled(draft, after, taken)]
+        granted = self._ports_for(draft, after, taken)
+        try:
+            work = self._difference(view, before, after, [*changes, *self._settled(draft, after, granted)])
+        except BaseException:
+            self._give_ports_back(after, granted)
+            raise
+        work.abandon = lambda: self._give_ports_back(after, granted)
+        return work
+
+    def _difference(self, view: View, before: Sandbox | None, after: Sandbox | None, staged: Sequence[Change]) -> Work:
         was = realise(before, view, self._drivers) if before else realise(_absent(after), view, self._drivers)
         final = Draft(view)
         final.stage(staged)
         will = realise(after or _absent(before), final, self._drivers)
         return Work(
-            changes=staged,
+            changes=list(staged),
             revert=_inverse(staged, view),
             transitions=(transition(was, will),),
             final=after is None or after.state != "running",
         )
 
-    def _settled(self, draft: Draft, after: Sandbox | None, taken: Collection[str]) -> list[Change]:
+    def _ports_for(self, draft: Draft, after: Sandbox | None, taken: Collection[str]) -> Granted:
+        """Name the interfaces of a sandbox that will run, and take the ports that its gateways publish."""
+        if after is None or after.state != "running":
+            return NO_PORTS
+        draft.stage([Put(after)])
+        named = name_interfaces(draft.endpoints_in(after.id), self._prefixes(draft, after), taken)
+        draft.stage([Put(endpoint) for endpoint in named])
+        gateways = choose(members_of(after, draft, self._drivers))
+        families = Families(ipv4=gateways.ipv4 is not None, ipv6=gateways.ipv6 is not None)
+        return self._ports.extend(after.id, after.ports, families)
+
+    def _give_ports_back(self, after: Sandbox | None, granted: Granted) -> None:
+        if after is not None:
+            self._ports.give_back(after.id, granted.added)
+
+    def _settled(self, draft: Draft, after: Sandbox | None, granted: Granted) -> list[Change]:
         """The sandbox's own record, and its endpoints' interface names and published ports in the new state."""
         if after is None:
             return []
-        draft.stage([Put(after)])
         if after.state != "running":
+            draft.stage([Put(after)])
             idle = [replace(e, ifname="", published=()) for e in draft.endpoints_in(after.id)]
             return [Put(after), *(Put(e) for e in idle)]
-        named = name_interfaces(draft.endpoints_in(after.id), self._prefixes(draft, after), taken)
-        draft.stage([Put(endpoint) for endpoint in named])
-        members = members_of(after, draft, self._drivers)
-        gateways = choose(members)
-        families = Families(ipv4=gateways.ipv4 is not None, ipv6=gateways.ipv6 is not None)
-        placed = place(members, self._ports.ensure(after.id, after.ports, families))
+        placed = place(members_of(after, draft, self._drivers), granted.published)
         plugged = {endpoint.id: endpoint for endpoint in placed}
-        return [Put(after), *(Put(plugged.get(e.id, e)) for e in named)]
+        return [Put(after), *(Put(plugged.get(e.id, e)) for e in draft.endpoints_in(after.id))]
 
     def _prefixes(self, view: View, sandbox: Sandbox) -> dict[str, str]:
         found = (view.network(endpoint.network) for endpoint in view.endpoints_in(sandbox.id))

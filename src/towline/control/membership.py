@@ -69,7 +69,7 @@ class Membership:
             except BaseException:
                 self._planner.give_back(endpoint, network)
                 raise
-            work.abandon = lambda: self._planner.give_back(endpoint, network)
+            work.when_abandoned(lambda: self._planner.give_back(endpoint, network))
 
             def settle() -> None:
                 self._access.count(work.transitions)

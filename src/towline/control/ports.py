@@ -40,6 +40,8 @@ class Granted(NamedTuple):
     added: tuple[tuple[PortBinding, Published], ...]
 
 
+NO_PORTS = Granted((), ())
+
 Holdings = dict[PortBinding, dict[str, Published]]
 """What a sandbox holds: by binding, by host address."""
 
@@ -52,10 +54,6 @@ class Ports:
         self._default_ip = default_ip
         self._held: dict[str, Holdings] = {}
         self._last = 0
-
-    def ensure(self, sandbox: str, bindings: Sequence[PortBinding], families: Families) -> tuple[Published, ...]:
-        """`extend`, for callers that give back all of a sandbox's ports or none."""
-        return self.extend(sandbox, bindings, families).published
 
     def extend(self, sandbox: str, bindings: Sequence[PortBinding], families: Families) -> Granted:
         """Hold what the bindings need for these families, beyond what the sandbox holds; all or nothing of the new.

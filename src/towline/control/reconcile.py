@@ -146,20 +146,32 @@ class Reconciler:
         return compare_interface(sandbox, will, interface, links)
 
     def repair(self, differences: Sequence[Difference], *, sweep: bool) -> list[TowlineError]:
-        """Carry out the acts (those that remove unknown things only with `sweep`); goes on after an error."""
-        errors: list[TowlineError] = []
+        """Carry out the acts (those that remove unknown things only with `sweep`); goes on after an error.
+
+        Rules that are missing come first and rules that are too many go last, so that no interface is ever plugged in
+        without its guard.
+        """
         acts = [d.act for d in differences if sweep or not d.sweep]
+        guards = [a for a in acts if isinstance(a, ReplaceTable | AddMembers)]
+        others = [a for a in acts if not isinstance(a, ReplaceTable | AddMembers | DropMembers)]
+        reroutes = dict.fromkeys(Reroute(a.netns, a.defaults) for a in acts if isinstance(a, Join))
+        errors = self._carry_out_each(guards)
         errors += self._make_bridges([a for a in acts if isinstance(a, MakeBridge)])
         errors += _refusals(self._kernel.links.repair_bridges([a.bridge for a in acts if isinstance(a, RepairBridge)]))
         errors += _refusals(self._kernel.links.remove([a.name for a in acts if isinstance(a, RemoveLink)]))
-        reroutes = dict.fromkeys(Reroute(a.netns, a.defaults) for a in acts if isinstance(a, Join))
-        for act in (*acts, *reroutes):  # routes when all interfaces are there
+        errors += self._carry_out_each([*others, *reroutes])  # routes when all interfaces are there
+        errors += self._carry_out_each([a for a in acts if isinstance(a, DropMembers)])
+        for failed in errors:
+            log.error("repair failed", extra={"fields": {"error": str(failed)}})
+        return errors
+
+    def _carry_out_each(self, acts: Sequence[object]) -> list[TowlineError]:
+        errors: list[TowlineError] = []
+        for act in acts:
             try:
                 self._carry_out(act)
             except (KernelError, NamespaceGone, NotANamespace) as error:
                 errors.append(error)
-        for failed in errors:
-            log.error("repair failed", extra={"fields": {"error": str(failed)}})
         return errors
 
     def _make_bridges(self, acts: Sequence[MakeBridge]) -> list[TowlineError]:

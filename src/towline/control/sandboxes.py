@@ -98,7 +98,7 @@ class Sandboxes:
                 self._undo_create(sandbox, made)
                 raise
             work.adopts = ((netns, source),) if adopted else ()
-            work.abandon = lambda: self._undo_create(sandbox, made)
+            work.when_abandoned(lambda: self._undo_create(sandbox, made))
             work.settle = lambda: self._joined(sandbox, work) if source else None
             return work
 
@@ -158,7 +158,6 @@ class Sandboxes:
     def _undo_create(self, sandbox: Sandbox, made: list[tuple[Endpoint, Network]]) -> None:
         for endpoint, network in made:
             self._planner.give_back(endpoint, network)
-        self._ports.release(sandbox.id)
 
     async def remove(self, term: str, *, force: bool) -> None:
         async with self._access.locked(term) as sandbox:
@@ -236,7 +235,6 @@ class Sandboxes:
             except Failure as error:
                 raise networking_failed(sandbox, view, error) from error
             work.pins = (started.netns,) if started.netns else ()
-            work.abandon = lambda: self._ports.release(sandbox.id)
             work.settle = lambda: self._joined(started, work)
             return work
 

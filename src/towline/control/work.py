@@ -48,5 +48,17 @@ class Work:
     settle: Callable[[], None] = _nothing
     abandon: Callable[[], None] = _nothing
 
+    def when_abandoned(self, step: Callable[[], None]) -> None:
+        """Do this too, before what `abandon` does already."""
+        before = self.abandon
+
+        def both() -> None:
+            try:
+                step()
+            finally:
+                before()
+
+        self.abandon = both
+
 
 Outcome = TowlineError | None
