@@ -7,6 +7,7 @@ whose packets the kernel would leave untranslated for as long as they come."""
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,15 +23,22 @@ Place = tuple[str, int]
 """Host address ("0.0.0.0" and "::": any) and port."""
 
 
-class FlowSweeper:
-    """Any thread. Addresses that come in while the table is walked are gathered for the next walk."""
+GATHER = 0.02  # seconds from the first address to the walk
+_NICENESS = 10  # a walk is 10 ms of pure computing in the kernel: not while somebody waits for an answer
 
-    def __init__(self, flows: Flows) -> None:
+
+class FlowSweeper:
+    """Any thread. Addresses that come in before the table is walked, or meanwhile, are gathered for one walk. gather:
+    seconds."""
+
+    def __init__(self, flows: Flows, *, gather: float = GATHER) -> None:
         self._flows = flows
+        self._gathering = gather
+        self._closing = threading.Event()
         self._lock = threading.Lock()
         self._gone: set[str] = set()
         self._opened: set[Place] = set()
-        self._thread = ThreadPoolExecutor(1, "flows")
+        self._thread = ThreadPoolExecutor(1, "flows", initializer=_stand_back)
 
     def forget(self, addresses: Iterable[str]) -> None:
         """addresses: bare, of both families."""
@@ -48,6 +56,7 @@ class FlowSweeper:
                 self._thread.submit(self._walk)
 
     def _walk(self) -> None:
+        self._closing.wait(self._gathering)
         with self._lock:
             gone, opened = sorted(self._gone), sorted(self._opened)
             self._gone.clear()
@@ -60,4 +69,10 @@ class FlowSweeper:
 
     def close(self) -> None:
         """Finish what waits."""
+        self._closing.set()
         self._thread.shutdown(wait=True)
+
+
+def _stand_back() -> None:
+    """Of the calling thread alone: a thread's niceness is its own (nice(2), C library/kernel differences)."""
+    os.nice(_NICENESS)
