@@ -21,7 +21,7 @@ from bench.targets import AT_ONCE, IN_A_ROW
 HOME, TARGET = "home", "target"
 PORTS = (1, 10, 100)
 PARALLEL = 50
-_BLOCK = 100
+_BLOCK = 5  # containers: each hundred joins, or nearly, has the same mix of containers on few and on many networks
 _PROBE = "probe"
 _WARM_UP = 2
 
@@ -116,8 +116,8 @@ def _with_ports(boxes: Boxes, ports: int) -> float:
 
 
 def _fill(everyone: Sequence[Boxes], recorder: Recorder, size: Size) -> None:
-    """All boxes run on the first network; there they join and leave all at once; then each joins the other networks,
-    one by one."""
+    """All boxes run on the first network; there they join and leave all at once; then one after the other joins all other
+    networks."""
     progress(f"making {size.boxes} containers; then all at once")
     names = [f"fill-{n}" for n in range(size.boxes)]
     for boxes in everyone:
@@ -128,11 +128,12 @@ def _fill(everyone: Sequence[Boxes], recorder: Recorder, size: Size) -> None:
         for boxes in everyone:
             _at_once(boxes, names, recorder)
     progress(f"filling to {size.endpoints} endpoints, one after another")
-    joins = [(f"net-{n}", name) for n in range(1, size.networks) for name in names]
-    for at in range(0, len(joins), _BLOCK):
-        existing = len(names) + min(at + _BLOCK, len(joins))
+    joins = [(f"net-{n}", name) for name in names for n in range(1, size.networks)]
+    block = _BLOCK * (size.networks - 1)
+    for at in range(0, len(joins), block):
+        existing = len(names) + min(at + block, len(joins))
         for boxes in everyone:
-            for network, name in joins[at : at + _BLOCK]:
+            for network, name in joins[at : at + block]:
                 recorder.add(IN_A_ROW, existing, boxes.engine.name, boxes.connect(network, name) * 1000)
 
 
