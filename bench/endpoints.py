@@ -116,8 +116,8 @@ def _with_ports(boxes: Boxes, ports: int) -> float:
 
 
 def _fill(everyone: Sequence[Boxes], recorder: Recorder, size: Size) -> None:
-    """All boxes run on the first network; there they join and leave all at once; then one after the other joins all other
-    networks."""
+    """All boxes run on the first network; they join another and leave it all at once; then one after the other joins
+    all the rest."""
     progress(f"making {size.boxes} containers; then all at once")
     names = [f"fill-{n}" for n in range(size.boxes)]
     for boxes in everyone:
