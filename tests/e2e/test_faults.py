@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import http.client
+import json
 import re
 from collections.abc import Iterator
 
@@ -233,10 +234,16 @@ def test_read_only_at_start_leaves_the_kernel_alone() -> None:
         created(daemon)
         daemon.stop()
         disk.remount("ro")
-        links = daemon.run("ip", "-br", "link")
+        links = link_settings(daemon)
         with pytest.raises(DaemonFailed, match=f"{daemon.data_root}.*(?i:read-only)"):
             daemon.start()
-        assert daemon.run("ip", "-br", "link") == links
+        assert link_settings(daemon) == links
         disk.remount("rw")
         daemon.start()
         assert_equal(daemon)
+
+
+def link_settings(daemon: Daemon) -> list[tuple[str, str, str, bool]]:
+    """Without the carrier, of which the kernel may tell only later."""
+    links = json.loads(daemon.run("ip", "-j", "link"))
+    return [(link["ifname"], link["address"], link.get("ifalias", ""), "UP" in link["flags"]) for link in links]
