@@ -113,7 +113,7 @@ def test_a_signal_sent_to_the_command_line_reaches_the_command_once(box: Sandbox
 
 
 def test_what_is_ignored_stays_ignored(box: Sandboxes) -> None:
-    """nohup: the command inherits it, and the command line does not undo it (leaving out the C library's own signals)."""
+    """nohup: the command inherits it, and the command line does not undo it (the C library's own signals apart)."""
     ignoring = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
     process = foreground(box.shell("grep SigIgn /proc/self/status; grep SigBlk /proc/self/status"), **ignoring)
     out, _ = process.communicate(timeout=PATIENCE)
