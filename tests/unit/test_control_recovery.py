@@ -15,8 +15,9 @@ from towline.kernel.contract import Drift
 from towline.kernel.fake_nft import FakeTable
 from towline.model.config import Config
 from towline.model.network import Network, Pool
-from towline.model.requests import CreateNetwork
+from towline.model.requests import CreateNetwork, CreateSandbox
 from towline.model.ruleset import TableId
+from towline.model.sandbox import PortBinding
 from towline.store.contract import META_SWEEP, SWEEP_SUSPENDED, Put, SetMeta
 
 ID = "0123456789ab" + "c" * 52
@@ -331,3 +332,25 @@ async def test_forwarding_is_left_alone_when_told_so() -> None:
     async with running(world, Config(ip_forward=False)) as engine:
         await engine.create_network(CreateNetwork("web", enable_ipv6=True))
         assert world.sysctl.values["net/ipv4/ip_forward"] == "0"
+
+
+@pytest.mark.parametrize("sweep", [True, False])
+async def test_an_element_with_other_data_is_replaced_at_once(sweep: bool) -> None:
+    """A published port that moved: a crash leaves the old target under the same key."""
+    world = World()
+    async with running(world) as engine:
+        await engine.create_network(CreateNetwork("web"))
+        await engine.create_sandbox(
+            CreateSandbox("c1", command=("sleep", "1"), ports=(PortBinding(80, host_port=8080),))
+        )
+        await engine.start_sandbox("c1")
+        if not sweep:
+            world.store.update([SetMeta(META_SWEEP, SWEEP_SUSPENDED)])
+        (table,) = (t for name, t in world.nft.tables.items() if name.family == "inet")
+        (name,) = (n for n, members in table.elements.items() if n.startswith("dnat4") and members)
+        right = dict(table.elements[name])
+        for key in right:
+            table.elements[name][key] = bytes(len(right[key]))
+        world.monitor.push(Drift("rules", ""))
+        await until(lambda: table.elements[name] == right)
+        assert list(await engine.diagnose()) == []

@@ -58,7 +58,10 @@ class ReplaceTable(msgspec.Struct, frozen=True):
 
 
 class AddMembers(msgspec.Struct, frozen=True):
+    """stale: what the sets hold under the same keys. It goes in the same transaction: the kernel overwrites nothing."""
+
     elements: tuple[Element, ...]
+    stale: tuple[Element, ...] = ()
 
 
 class DropMembers(msgspec.Struct, frozen=True):
@@ -278,26 +281,19 @@ def _compare_elements(subject: str, elements: Sequence[Element], state: TableSta
     wanted: dict[str, dict[bytes, bytes]] = {}
     for element in elements:
         wanted.setdefault(element.set, {})[element.key] = element.data
-    missing = [e for e in elements if state.sets[e.set].get(e.key) != e.data]
     table = elements[0].table if elements else state.id
-    extra = [
-        Element(table, name, key, data)
-        for name, members in state.sets.items()
-        for key, data in members.items()
-        if _differs(wanted.get(name, {}), key, data)
-    ]
+    held = [Element(table, name, key, data) for name, members in state.sets.items() for key, data in members.items()]
+    extra = tuple(e for e in held if e.key not in wanted.get(e.set, {}))
+    stale = tuple(e for e in held if wanted.get(e.set, {}).get(e.key, e.data) != e.data)
+    missing = tuple(e for e in elements if state.sets[e.set].get(e.key) != e.data)
     found = []
     if extra:
         finding = Finding(subject, f"{_count(extra)} that no network needs", "delete them")
-        found.append(Difference(finding, DropMembers(tuple(extra)), sweep=True))
+        found.append(Difference(finding, DropMembers(extra), sweep=True))
     if missing:
         finding = Finding(subject, f"{_count(missing)} missing", "add them")
-        found.append(Difference(finding, AddMembers(tuple(missing))))
+        found.append(Difference(finding, AddMembers(missing, stale)))
     return found
-
-
-def _differs(wanted: Mapping[bytes, bytes], key: bytes, data: bytes) -> bool:
-    return key not in wanted or wanted[key] != data
 
 
 def _count(elements: Sequence[Element]) -> str:

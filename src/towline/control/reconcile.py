@@ -193,8 +193,8 @@ class Reconciler:
                     self._kernel.sandboxes.set_defaults(netns, defaults)
             case ReplaceTable(table, elements):
                 self._commit(AddTable(table), *([AddElements(elements)] if elements else []))
-            case AddMembers(elements):
-                self._commit(AddElements(elements))
+            case AddMembers(elements, stale):
+                self._commit(*([DeleteElements(stale)] if stale else []), AddElements(elements))
             case ChangeForeign(changes):
                 self._commit(*changes)
             case DropMembers(elements):
