@@ -58,11 +58,14 @@ class EndpointPlanner:
         taken: interface names in its namespace that are not ours. Ports are taken for a sandbox that runs after the
         change; the work's abandon gives back those that are new.
         """
-        draft = Draft(view)
+        asked, draft = Draft(view), Draft(view)
+        asked.stage(changes)
         draft.stage(changes)
         granted = self._ports_for(draft, after, taken)
         try:
-            work = self._difference(view, before, after, [*changes, *self._settled(draft, after, granted)])
+            settled = [e for e in self._settled(draft, after, granted) if e != asked.endpoint(e.id)]
+            own = [Put(after)] if after else []
+            work = self._difference(view, before, after, [*changes, *own, *(Put(e) for e in settled)])
         except BaseException:
             self._give_ports_back(after, granted)
             raise
@@ -96,17 +99,14 @@ class EndpointPlanner:
         if after is not None:
             self._ports.give_back(after.id, granted.added)
 
-    def _settled(self, draft: Draft, after: Sandbox | None, granted: Granted) -> list[Change]:
-        """The sandbox's own record, and its endpoints' interface names and published ports in the new state."""
+    def _settled(self, draft: Draft, after: Sandbox | None, granted: Granted) -> list[Endpoint]:
+        """The sandbox's endpoints with their interface names and published ports in the new state."""
         if after is None:
             return []
         if after.state != "running":
             draft.stage([Put(after)])
-            idle = [replace(e, ifname="", published=()) for e in draft.endpoints_in(after.id)]
-            return [Put(after), *(Put(e) for e in idle)]
-        placed = place(members_of(after, draft, self._drivers), granted.published)
-        plugged = {endpoint.id: endpoint for endpoint in placed}
-        return [Put(after), *(Put(plugged.get(e.id, e)) for e in draft.endpoints_in(after.id))]
+            return [replace(e, ifname="", published=()) for e in draft.endpoints_in(after.id)]
+        return place(members_of(after, draft, self._drivers), granted.published)
 
     def _prefixes(self, view: View, sandbox: Sandbox) -> dict[str, str]:
         found = (view.network(endpoint.network) for endpoint in view.endpoints_in(sandbox.id))
