@@ -374,3 +374,17 @@ async def test_links_do_not_wait_for_ever_for_a_quiet_writer() -> None:
             while link in world.links.links:
                 await engine.create_network(CreateNetwork("busy", config_only=True))
                 await engine.remove_network("busy")
+
+
+async def test_what_one_batch_makes_and_removes_stays_removed() -> None:
+    world = World()
+    async with running(world) as engine:
+        before = engine.counters.batches
+        pool = (PoolRequest(subnet="10.5.0.0/24"),)
+        await asyncio.gather(
+            engine.create_network(CreateNetwork("web", pools=pool)), engine.remove_network("web", wait=True)
+        )
+        assert engine.counters.batches == before + 1
+        assert world.store.view().network_named("web") is None
+        assert list(await engine.diagnose()) == []
+        await engine.create_network(CreateNetwork("web2", pools=pool))

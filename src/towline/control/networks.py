@@ -101,7 +101,8 @@ class Networks:
 
     def _creation(self, network: Network, quietly: bool) -> Work:
         def settle() -> None:
-            self._store.note([Put(replace(network, phase="ready"))])
+            if self._view.network(network.id) is not None:  # else the same batch has removed it again
+                self._store.note([Put(replace(network, phase="ready"))])
             self._counters.created += 1
             if not quietly:
                 self._announce("create", network)
