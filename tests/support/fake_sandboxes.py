@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from towline.control.endpoints import EndpointPlanner
 from towline.control.ports import Ports
+from towline.control.sandbox_records import attached_path, new_record
 from towline.drivers.endpoint import interface_sysctls
 from towline.drivers.registry import Drivers
 from towline.ipam.registry import IpamDrivers
@@ -81,7 +82,7 @@ class FakeSandboxes:
 
     def create(self, request: CreateSandbox) -> Created:
         admitted = admit_sandbox(request, self._view)
-        sandbox = _record(admitted.request)
+        sandbox = new_record(admitted.request, secrets.token_hex(32), attached_path(admitted.request))
         made: list[tuple[Endpoint, Network]] = []
         try:
             for network, config in admitted.networks:
@@ -173,31 +174,3 @@ class FakeSandboxes:
             network = self._view.network(endpoint.network)
             assert network is not None
             self._announce(action, sandbox, network)
-
-
-def _record(request: CreateSandbox) -> Sandbox:
-    sandbox_id, now = secrets.token_hex(32), time.time_ns()
-    netns = request.netns or (f"/proc/{request.process.pid}/ns/net" if request.process else "")
-    return Sandbox(
-        id=sandbox_id,
-        name=request.name or sandbox_id[:12],
-        created=now,
-        origin="attach" if netns else "run",
-        state="running" if netns else "created",
-        started=now if netns else 0,
-        netns=netns,
-        process=request.process,
-        mode=next(iter(request.networks)),
-        hostname=request.hostname or sandbox_id[:12],
-        command=request.command,
-        environment=request.environment,
-        directory=request.directory,
-        restart=request.restart,
-        auto_remove=request.auto_remove,
-        dns=request.dns,
-        extra_hosts=request.extra_hosts,
-        sysctls=request.sysctls,
-        ports=request.ports,
-        exposed=request.exposed,
-        labels=request.labels,
-    )
