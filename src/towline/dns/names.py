@@ -136,7 +136,10 @@ def _link(text: str) -> Iterator[tuple[bytes, bytes]]:
 
 
 class Directory:
-    """Zones by network and names by sandbox, brought up to date when they are asked for after a change."""
+    """Zones by network and names by sandbox, brought up to date when they are asked for after a change.
+
+    generation: another number whenever `names` may answer otherwise than before; read it after `names`.
+    """
 
     def __init__(self, view: DnsView, services: Callable[[str], Sequence[Service]] = lambda network_id: ()) -> None:
         self._view = view
@@ -144,6 +147,7 @@ class Directory:
         self._zones: dict[str, Zone] = {}
         self._names: dict[str, Names] = {}
         self._stale: set[str] = set()
+        self.generation = 0
 
     def changed(self, network_id: str) -> None:
         """The network's record, or one of its endpoints, is another one now."""
@@ -164,6 +168,7 @@ class Directory:
 
     def _refresh(self) -> None:
         stale, self._stale = self._stale, set()
+        self.generation += 1
         for network_id in stale:
             network, zone = self._view.network(network_id), self._zones.get(network_id)
             if zone is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import functools
 import logging
 from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
@@ -103,8 +102,7 @@ class DnsServers:
         except OSError as error:
             raise KernelError(error.errno or errno.EIO, f"open the DNS sockets of sandbox {sandbox_id[:12]}") from error
         inside = Inside(self._enter, netns)
-        names = functools.partial(self._directory.names, sandbox_id)
-        server = SandboxServer(sandbox_id, netns, inside, self._forwarder, names)
+        server = SandboxServer(sandbox_id, netns, inside, self._forwarder, self._directory)
         try:
             await server.start(opened)
         except BaseException:
