@@ -7,9 +7,10 @@ cd "$(dirname "$0")/.."
 # python3-venv: the environment. nftables, iproute2, iptables, ping: what tests look at the kernel with.
 # docker.io (dockerd as the benchmark's peer, and a docker CLI), busybox-static, netavark, containernetworking-plugins:
 # peers. firewalld, dbus: coexistence tests.
+# etcd-server: the cluster's store, a child process of managers; etcd-client: tests look at it with etcdctl.
 # systemd: systemd-analyze checks our units; it is not started.
 packages="python3-venv nftables iproute2 iptables iputils-ping procps util-linux docker.io busybox-static netavark
-  containernetworking-plugins firewalld dbus openssl systemd"
+  containernetworking-plugins firewalld dbus openssl systemd etcd-server etcd-client"
 missing=""
 if command -v dpkg-query >/dev/null 2>&1; then
   for package in $packages; do
