@@ -155,6 +155,10 @@ class Link(Protocol):
         """Endpoints of this node; the revision at which they are known. Only this node's own are touched."""
         ...
 
+    async def published(self) -> list[Peer]:
+        """All endpoints of this node that the cluster knows of, on any network."""
+        ...
+
     async def lease_block(self, network_id: str, subnet: str, address: str = "") -> Block:
         """A block of the subnet for this node; with `address`, one that holds it. Unavailable if none is left, or
         Conflict if another node has the address's block: the text says who."""

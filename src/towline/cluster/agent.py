@@ -1,0 +1,279 @@
+"""A node's agent: keeps this node's replica equal to the cluster's word, and the cluster's word of this node's
+endpoints equal to what the node has. Whatever is lost on the way is found again by comparison when the link is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from towline.cluster.contract import Link, Replica, Report, Update
+from towline.cluster.copy import ClusterCopy
+from towline.cluster.follower import Follower, Pauses
+from towline.model.cluster import Block, Description, Peer
+from towline.model.errors import Conflict, NotFound, TowlineError, Unavailable
+
+log = logging.getLogger(__name__)
+
+_FIRST_WORD = 5.0
+"""Seconds that a joining endpoint waits at most until the others on its network are known here."""
+_IDLE = 30.0
+"""Seconds that a network without endpoints here is followed after somebody asked for it."""
+
+
+class Agent:
+    """clock: nanoseconds since the epoch. describe: what the node says of itself. All calls on the event loop."""
+
+    def __init__(
+        self,
+        node_id: str,
+        link: Link,
+        replica: Replica,
+        *,
+        data_path: str,
+        describe: Callable[[], Description],
+        repairs: Callable[[], int] = lambda: 0,
+        clock: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.node_id = node_id
+        self.copy = ClusterCopy()
+        self.managers: tuple[str, ...] = ()
+        self.trouble = ""
+        self._link = link
+        self._replica = replica
+        self._data_path = data_path
+        self._describe = describe
+        self._repairs = repairs
+        self._clock = clock
+        self._monotonic = monotonic
+        self._known = asyncio.Event()
+        self._dirty: set[str] = set()
+        self._work = asyncio.Event()
+        self._followers: dict[str, Follower] = {}
+        self._wanted: dict[str, float] = {}
+        self._heard = monotonic()
+        self._ttl = 0.0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # life
+
+    def start(self) -> None:
+        for job in (self._follow_base(), self._report(), self._settle()):
+            self._tasks.append(asyncio.create_task(job))
+
+    async def close(self) -> None:
+        """Stops following. Networks and their traffic stay as they are."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        followers, self._followers = list(self._followers.values()), {}
+        await asyncio.gather(*(follower.close() for follower in followers))
+
+    async def known(self, seconds: float) -> bool:
+        """Whether the cluster's records have arrived; waits for them that long."""
+        try:
+            await asyncio.wait_for(self._known.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    @property
+    def connected(self) -> bool:
+        return self._known.is_set() and not self.trouble
+
+    @property
+    def fenced(self) -> bool:
+        """The managers have not heard of this node for so long that they may give its blocks to others."""
+        return bool(self._ttl) and self._monotonic() - self._heard > self._ttl
+
+    # what control tells and asks
+
+    def local_change(self, network_id: str) -> None:
+        """An endpoint of this node on a global network came, changed or went."""
+        self._dirty.add(network_id)
+        self._work.set()
+
+    async def prepare(self, network_id: str) -> None:
+        """Before the first endpoint joins: know the others on the network. Goes on without, after a while."""
+        self._wanted[network_id] = self._monotonic() + _IDLE
+        follower = self._follow(network_id)
+        try:
+            await asyncio.wait_for(follower.caught_up.wait(), _FIRST_WORD)
+        except TimeoutError:
+            log.warning("joining before the network's endpoints are known", extra={"fields": {"network": network_id}})
+
+    async def lease(self, network_id: str, subnet: str, address: str = "") -> Block:
+        """A block for this node, known here too. Unavailable, Conflict, NotFound as `Link.lease_block`."""
+        block = await self._link.lease_block(network_id, subnet, address)
+        await self._replica.set_blocks([block], [])
+        return block
+
+    async def give_back(self, block: Block) -> None:
+        """Stop handing out of it, then return it. If no manager answers, the next comparison returns it."""
+        await self._replica.set_blocks([], [block.id])
+        try:
+            await self._link.return_block(block)
+        except TowlineError as error:
+            log.info("a block is returned later", extra={"fields": {"block": block.id, "why": str(error)}})
+
+    # jobs
+
+    async def _follow_base(self) -> None:
+        pauses = Pauses()
+        while True:
+            try:
+                async for update in self._link.watch("base"):
+                    await self._take(update)
+                    pauses.reset()
+                self.trouble = "the manager ended the stream"
+            except Unavailable as error:
+                self.trouble = str(error)
+            except TowlineError as error:
+                self.trouble = str(error)
+                log.error("cannot follow the cluster", extra={"fields": {"error": str(error)}})
+            await pauses.wait()
+
+    async def _take(self, update: Update) -> None:
+        gone = set(update.gone_networks)
+        if update.snapshot:
+            told = {network.id for network in update.networks}
+            gone |= {network.id for network in self._replica.networks()} - told
+        if update.networks or gone:
+            await self._replica.set_networks(update.networks, sorted(gone))
+        self.copy.apply(update)
+        if update.snapshot:
+            self.trouble = ""
+            await self._compare()
+            self._known.set()
+        elif gone:
+            self._work.set()
+
+    async def _compare(self) -> None:
+        """After a gap: blocks, and what is published of this node."""
+        await self._compare_blocks()
+        published = await self._link.published()
+        by_network: dict[str, list[Peer]] = {}
+        for peer in published:
+            by_network.setdefault(peer.network, []).append(peer)
+        for network_id, peers in by_network.items():
+            if network_id not in self._replica.present():
+                await self._link.publish(network_id, [], [peer.id for peer in peers])
+        self._dirty |= self._replica.present()
+        self._work.set()
+
+    async def _compare_blocks(self) -> None:
+        """A block that only the managers know of was leased when the answer was lost: it goes back. One that only this
+        node knows of was taken away while it could not report: it is asked for again, else its endpoints must go."""
+        theirs = {block.id: block for block in await self._link.blocks()}
+        ours = {block.id: block for block in self._replica.blocks()}
+        for block in (theirs[key] for key in theirs.keys() - ours.keys()):
+            await self._link.return_block(block)
+        changed = [theirs[key] for key in theirs.keys() & ours.keys() if theirs[key] != ours[key]]
+        lost = [ours[key] for key in ours.keys() - theirs.keys()]
+        for block in lost:
+            try:
+                changed.append(
+                    await self._link.lease_block(block.network, block.subnet, block.prefix.partition("/")[0])
+                )
+            except (Conflict, NotFound, Unavailable) as error:
+                log.error(
+                    "addresses of this node were given to another while it could not report",
+                    extra={"fields": {"block": block.id, "why": str(error)}},
+                )
+        kept = {block.id for block in changed}
+        await self._replica.set_blocks(changed, [block.id for block in lost if block.id not in kept])
+
+    async def _report(self) -> None:
+        """Regular words to a manager; what it answers is when the next is due."""
+        pauses, described = Pauses(), False
+        while True:
+            report = Report(
+                revision=self.copy.revision,
+                clock=self._clock(),
+                repairs=self._repairs(),
+                problem=self.trouble,
+                description=None if described else self._describe(),
+                data_path="" if described else self._data_path,
+            )
+            sent = self._monotonic()
+            try:
+                beat = await self._link.beat(report)
+            except TowlineError as error:
+                log.warning("no manager takes this node's report", extra={"fields": {"error": str(error)}})
+                described = False
+                await pauses.wait()
+                continue
+            pauses.reset()
+            described, self._heard, self._ttl = True, sent, beat.ttl
+            self.managers = beat.managers or self.managers
+            await asyncio.sleep(beat.period)
+
+    async def _settle(self) -> None:
+        """Followers for the networks that are present here; publishes what changed."""
+        pauses = Pauses()
+        await self._known.wait()
+        while True:
+            await self._wait_for_work()
+            self._work.clear()
+            await self._match_followers()
+            dirty, self._dirty = self._dirty, set()
+            for network_id in sorted(dirty):
+                try:
+                    await self._publish(network_id)
+                    pauses.reset()
+                except NotFound:
+                    log.info("the network is gone", extra={"fields": {"network": network_id}})
+                except TowlineError as error:
+                    log.warning("not published yet", extra={"fields": {"network": network_id, "why": str(error)}})
+                    self._dirty.add(network_id)
+            if self._dirty:
+                await pauses.wait()
+                self._work.set()
+
+    async def _wait_for_work(self) -> None:
+        """Until something changed, or a network that nobody joined need not be followed any more."""
+        due = min(self._wanted.values(), default=None)
+        left = None if due is None else max(0.0, due - self._monotonic())
+        try:
+            await asyncio.wait_for(self._work.wait(), left)
+        except TimeoutError:
+            return
+
+    async def _match_followers(self) -> None:
+        now = self._monotonic()
+        known = {network.id for network in self._replica.networks()}
+        self._wanted = {key: due for key, due in self._wanted.items() if due > now and key in known}
+        wanted = (self._replica.present() & known) | self._wanted.keys()
+        for network_id in wanted - self._followers.keys():
+            self._follow(network_id)
+        for network_id in self._followers.keys() - wanted:
+            await self._followers.pop(network_id).close()
+            peers = self._replica.peers(network_id)
+            await self._replica.set_peers(network_id, [], [peer.id for peer in peers])
+
+    def _follow(self, network_id: str) -> Follower:
+        follower = self._followers.get(network_id)
+        if follower is None:
+            follower = Follower(self.node_id, network_id, self._link, self._replica, differs=self.local_change)
+            self._followers[network_id] = follower
+            follower.start()
+        return follower
+
+    async def _publish(self, network_id: str) -> None:
+        """Make the cluster's word of this node's endpoints on the network what the node has."""
+        follower = self._followers.get(network_id)
+        own = {peer.id: peer for peer in self._replica.own(network_id)}
+        known = await self._published(network_id) if follower is None or follower.own is None else follower.own
+        puts = [peer for peer in own.values() if known.get(peer.id) != peer]
+        gone = [peer_id for peer_id in known if peer_id not in own]
+        if puts or gone:
+            await self._link.publish(network_id, puts, gone)
+            if follower is not None and follower.own is not None:
+                follower.told(puts, gone)
+
+    async def _published(self, network_id: str) -> dict[str, Peer]:
+        return {peer.id: peer for peer in await self._link.published() if peer.network == network_id}

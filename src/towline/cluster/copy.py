@@ -1,0 +1,30 @@
+"""What a node knows of the cluster itself: its nodes, who is alive, how far this copy is. In memory; pure."""
+
+from __future__ import annotations
+
+from towline.cluster.contract import Update
+from towline.model.cluster import Alive, Cluster, Node
+
+
+class ClusterCopy:
+    """revision: of the cluster's store, up to which scope "base" has been applied here."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self.cluster: Cluster | None = None
+        self.nodes: dict[str, Node] = {}
+        self.alive: dict[str, Alive] = {}
+
+    def apply(self, update: Update) -> None:
+        if update.snapshot:
+            self.nodes.clear()
+            self.alive.clear()
+        if update.cluster is not None:
+            self.cluster = update.cluster
+        self.nodes.update((node.id, node) for node in update.nodes)
+        self.alive.update((alive.node, alive) for alive in update.alive)
+        for node_id in update.gone_nodes:
+            self.nodes.pop(node_id, None)
+        for node_id in update.gone_alive:
+            self.alive.pop(node_id, None)
+        self.revision = update.revision
