@@ -1,0 +1,206 @@
+"""The managers and a node's own side as the agent sees them: in memory, with faults that a test switches on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from msgspec.structs import replace
+
+from towline.cluster.contract import Beat, Report, Update
+from towline.model.cluster import Block, Node, Peer
+from towline.model.errors import Conflict, NotFound, Unavailable
+from towline.model.network import Network
+
+
+class FakeManagers:
+    """away: no call is answered, open streams end. Counts `beats`."""
+
+    def __init__(self) -> None:
+        self.revision = 1
+        self.networks: dict[str, Network] = {}
+        self.nodes: dict[str, Node] = {}
+        self.peers: dict[str, Peer] = {}
+        self.blocks: dict[str, Block] = {}
+        self.beats: list[tuple[str, Report]] = []
+        self.lose_answers = False
+        self.changed = asyncio.Condition()
+        self._away = False
+        self._log: list[tuple[int, str, Update]] = []
+        self._cut = asyncio.Event()
+
+    @property
+    def away(self) -> bool:
+        return self._away
+
+    def go_away(self) -> None:
+        self._away = True
+        self._cut.set()
+
+    def come_back(self) -> None:
+        self._away = False
+        self._cut = asyncio.Event()
+
+    def link(self, node_id: str) -> FakeLink:
+        return FakeLink(self, node_id)
+
+    async def tell(self, scope: str, update: Update) -> None:
+        self.revision += 1
+        self._log.append((self.revision, scope, update))
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def put_network(self, network: Network) -> None:
+        self.networks[network.id] = network
+        await self.tell("base", Update(0, networks=(network,)))
+
+    async def drop_network(self, network_id: str) -> None:
+        del self.networks[network_id]
+        await self.tell("base", Update(0, gone_networks=(network_id,)))
+
+    async def put_peer(self, peer: Peer) -> None:
+        self.peers[peer.id] = peer
+        await self.tell(peer.network, Update(0, peers=(peer,)))
+
+    async def drop_peer(self, peer_id: str) -> None:
+        peer = self.peers.pop(peer_id)
+        await self.tell(peer.network, Update(0, gone_peers=(peer_id,)))
+
+    def check(self) -> None:
+        if self._away:
+            raise Unavailable("no manager answers")
+
+    def snapshot(self, scope: str) -> Update:
+        if scope == "base":
+            nodes, networks = tuple(self.nodes.values()), tuple(self.networks.values())
+            return Update(self.revision, snapshot=True, nodes=nodes, networks=networks)
+        if scope not in self.networks:
+            raise NotFound(f"network {scope} not found")
+        peers = tuple(peer for peer in self.peers.values() if peer.network == scope)
+        return Update(self.revision, snapshot=True, peers=peers)
+
+    async def stream(self, scope: str) -> AsyncIterator[Update]:
+        self.check()
+        yield self.snapshot(scope)
+        seen, cut = self.revision, self._cut
+        while True:
+            for revision, update in [(n, u) for n, where, u in self._log if n > seen and where == scope]:
+                yield replace(update, revision=revision)
+                seen = revision
+            await self._next(cut)
+            self.check()
+
+    async def _next(self, cut: asyncio.Event) -> None:
+        async def change() -> None:
+            async with self.changed:
+                await self.changed.wait()
+
+        waits = [asyncio.ensure_future(change()), asyncio.ensure_future(cut.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+
+class FakeLink:
+    """`cluster.contract.Link` of one node."""
+
+    def __init__(self, managers: FakeManagers, node_id: str) -> None:
+        self._managers = managers
+        self._node_id = node_id
+
+    def watch(self, scope: str) -> AsyncIterator[Update]:
+        return self._managers.stream(scope)
+
+    async def beat(self, report: Report) -> Beat:
+        self._managers.check()
+        self._managers.beats.append((self._node_id, report))
+        return Beat(period=0.01, ttl=0.2, clock=report.clock)
+
+    async def publish(self, network_id: str, puts: Sequence[Peer], gone: Sequence[str]) -> int:
+        self._managers.check()
+        if network_id not in self._managers.networks:
+            raise NotFound(f"network {network_id} not found")
+        for peer in puts:
+            assert peer.node == self._node_id
+            await self._managers.put_peer(peer)
+        for peer_id in gone:
+            if peer_id in self._managers.peers:
+                await self._managers.drop_peer(peer_id)
+        if self._managers.lose_answers:
+            raise Unavailable("the answer was lost")
+        return self._managers.revision
+
+    async def published(self) -> list[Peer]:
+        self._managers.check()
+        return [peer for peer in self._managers.peers.values() if peer.node == self._node_id]
+
+    async def lease_block(self, network_id: str, subnet: str, address: str = "") -> Block:
+        self._managers.check()
+        block = Block(network_id, subnet, f"{address or '10.0.0.0'}/28", self._node_id)
+        holder = self._managers.blocks.get(block.id)
+        if holder is not None and holder.node != self._node_id:
+            raise Conflict(f"{block.prefix} belongs to node {holder.node}")
+        self._managers.blocks[block.id] = block
+        return block
+
+    async def return_block(self, block: Block) -> None:
+        self._managers.check()
+        self._managers.blocks.pop(block.id, None)
+
+    async def blocks(self) -> list[Block]:
+        self._managers.check()
+        return [block for block in self._managers.blocks.values() if block.node == self._node_id]
+
+    async def renew(self, request: bytes) -> bytes:
+        raise Unavailable("no certificates here")
+
+    async def leave(self) -> None:
+        self._managers.check()
+
+
+class FakeReplica:
+    """`cluster.contract.Replica`: what a node has. `mine`: its own endpoints."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Network] = {}
+        self.others: dict[str, Peer] = {}
+        self.held: dict[str, Block] = {}
+        self.mine: dict[str, Peer] = {}
+
+    def networks(self) -> list[Network]:
+        return list(self.known.values())
+
+    def peers(self, network_id: str) -> list[Peer]:
+        return [peer for peer in self.others.values() if peer.network == network_id]
+
+    def blocks(self) -> list[Block]:
+        return list(self.held.values())
+
+    def own(self, network_id: str) -> list[Peer]:
+        return [peer for peer in self.mine.values() if peer.network == network_id]
+
+    def present(self) -> set[str]:
+        return {peer.network for peer in self.mine.values()}
+
+    async def set_networks(self, puts: Sequence[Network], gone: Sequence[str]) -> None:
+        self.known.update((network.id, network) for network in puts)
+        for network_id in gone:
+            self.known.pop(network_id, None)
+            self.mine = {key: peer for key, peer in self.mine.items() if peer.network != network_id}
+
+    async def set_peers(self, network_id: str, puts: Sequence[Peer], gone: Sequence[str]) -> None:
+        self.others.update((peer.id, peer) for peer in puts)
+        for peer_id in gone:
+            self.others.pop(peer_id, None)
+
+    async def set_blocks(self, puts: Sequence[Block], gone: Sequence[str]) -> None:
+        self.held.update((block.id, block) for block in puts)
+        for block_id in gone:
+            self.held.pop(block_id, None)
+
+    async def forget(self) -> None:
+        self.known.clear()
+        self.others.clear()
+        self.held.clear()
