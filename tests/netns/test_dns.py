@@ -100,15 +100,84 @@ def test_records_change_under_open_sockets(running: RunningServers, ns: Namespac
         assert _sockets(ns) == before
 
 
-def test_our_table_is_read_by_nft_as_docker_wrote_it(running: RunningServers, ns: Namespace) -> None:
+def test_our_table_is_read_by_nft_and_can_be_loaded_again(running: RunningServers, ns: Namespace) -> None:
     text = ns.run(["nft", "list", "table", "ip", "towline-dns"])
     udp, tcp = _sockets(ns)
-    assert f"ip daddr 127.0.0.11 udp dport 53 counter packets 0 bytes 0 dnat to 127.0.0.11:{udp}" in text
-    assert f"ip daddr 127.0.0.11 tcp dport 53 counter packets 0 bytes 0 dnat to 127.0.0.11:{tcp}" in text
-    assert f"ip saddr 127.0.0.11 udp sport {udp} counter packets 0 bytes 0 snat to :53" in text
-    assert f"ip saddr 127.0.0.11 tcp sport {tcp} counter packets 0 bytes 0 snat to :53" in text
-    assert "type nat hook output priority -100; policy accept;" in text
-    assert "type nat hook postrouting priority srcnat; policy accept;" in text
+    assert f"ip daddr 127.0.0.11 udp dport 53 counter packets 0 bytes 0 udp dport set {udp}" in text
+    assert f"ip daddr 127.0.0.11 tcp dport 53 counter packets 0 bytes 0 tcp dport set {tcp}" in text
+    assert f"ip saddr 127.0.0.11 udp sport {udp} counter packets 0 bytes 0 udp sport set 53" in text
+    assert f"ip saddr 127.0.0.11 tcp sport {tcp} counter packets 0 bytes 0 tcp sport set 53" in text
+    assert "type filter hook output priority raw; policy accept;" in text
+    assert "type filter hook output priority -100; policy accept;" in text
+    ns.run(["nft", "-f", "-"], input=f"flush ruleset\n{text}")
+    assert [texts(ask(ns, "web")) for ask in (ask_udp, ask_tcp)] == [["10.1.0.2"]] * 2
+
+
+CONNTRACK_ONLY = """
+table ip operators {
+    chain out {
+        type filter hook output priority 0; policy drop;
+        ct state established accept
+        ct state new ip daddr 127.0.0.11 accept
+    }
+    chain in {
+        type filter hook input priority 0; policy drop;
+        ct state established accept
+        ct state new ip daddr 127.0.0.11 accept
+    }
+}
+"""
+
+
+def test_a_question_and_its_answer_are_one_connection(running: RunningServers, ns: Namespace) -> None:
+    """For a sandbox whose own rules track connections."""
+    ns.run(["nft", "-f", "-"], input=CONNTRACK_ONLY)
+    for name in ("web", "lnk.dn"):
+        assert texts(ask_udp(ns, name)) == texts(ask_tcp(ns, name)) == ["10.1.0.2"]
+
+
+def test_connections_of_a_sandbox_are_not_tracked(running: RunningServers, ns: Namespace) -> None:
+    """It would cost each packet more than our rules on the host do."""
+    assert texts(ask_udp(ns, "web")) == texts(ask_tcp(ns, "web")) == ["10.1.0.2"]
+    assert ns.run(["conntrack", "-L"]) == ""
+
+
+NAT = """
+table ip towline-dns {
+    chain output { comment "towline"; type nat hook output priority -100;
+        ip daddr 127.0.0.11 udp dport 53 dnat to 127.0.0.11:5353 comment "udp to port 5353"
+        ip daddr 127.0.0.11 tcp dport 53 dnat to 127.0.0.11:5353 comment "tcp to port 5353"
+    }
+    chain postrouting { comment "towline"; type nat hook postrouting priority srcnat;
+        ip saddr 127.0.0.11 udp sport 5353 snat to :53 comment "udp from port 5353"
+        ip saddr 127.0.0.11 tcp sport 5353 snat to :53 comment "tcp from port 5353"
+    }
+}
+"""
+
+
+def test_the_table_of_an_older_version_is_replaced(host: Namespace, ns: Namespace, world: World) -> None:
+    ns.run(["nft", "-f", "-"], input=NAT)
+    with client_socket(ns) as client, running_servers(host, world) as running:
+        client.send(dns.message.make_query("web", "A").to_wire())
+        running.open(CLI, ns)
+        assert "dnat" not in _table(ns)
+        assert texts(ask_udp(ns, "web")) == texts(ask_tcp(ns, "web")) == ["10.1.0.2"]
+        with suppress(ConnectionRefusedError):
+            client.recv(100)
+        assert _first(client, "web") == "10.1.0.2"
+
+
+def test_without_a_daemon_questions_are_refused_at_once(host: Namespace, ns: Namespace, world: World) -> None:
+    with running_servers(host, world) as running:
+        running.open(CLI, ns)
+        running.run(running.servers.stop())
+    with client_socket(ns) as client:
+        client.send(dns.message.make_query("web", "A").to_wire())
+        with pytest.raises(ConnectionRefusedError):
+            client.recv(100)
+    with pytest.raises(ConnectionRefusedError):
+        client_socket(ns, socket.SOCK_STREAM)
 
 
 def test_a_restart_takes_the_same_ports_and_writes_nothing(host: Namespace, ns: Namespace, world: World) -> None:
@@ -162,11 +231,11 @@ def test_closing_leaves_nothing(running: RunningServers, ns: Namespace) -> None:
 def test_a_namespace_that_ends_keeps_its_table(running: RunningServers, ns: Namespace) -> None:
     running.run(running.servers.close(CLI, gone=True))
     assert _sockets(ns) == ()
-    assert "dnat to" in _table(ns)
+    assert "dport set" in _table(ns)
 
 
 @pytest.mark.parametrize(
-    "damage", ["flush ruleset", "flush chain ip towline-dns output", "delete table ip towline-dns"]
+    "damage", ["flush ruleset", "flush chain ip towline-dns questions", "delete table ip towline-dns"]
 )
 def test_a_damaged_table_is_seen_and_written_again(running: RunningServers, ns: Namespace, damage: str) -> None:
     assert running.run(running.servers.intact(CLI))

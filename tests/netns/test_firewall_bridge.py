@@ -77,12 +77,16 @@ HONEST = {
 }
 FORGED = {
     "MAC": ether(frames.IPV4, frames.udp(OWN4, OTHER4), OTHER.replace("03", "99")),
+    "MAC, IPv6": ether(frames.IPV6, frames.udp(OWN6, OTHER6), OTHER.replace("03", "99")),
+    "MAC, ARP": ether(frames.ARP, frames.arp(OWN, OWN4, OTHER4), OTHER.replace("03", "99")),
     "IPv4 source": ether(frames.IPV4, frames.udp("172.30.1.77", OTHER4)),
+    "IPv4 source, a neighbour's": ether(frames.IPV4, frames.udp(OTHER4, OTHER4)),
     "IPv4 source, the gateway's": ether(frames.IPV4, frames.udp("172.30.1.1", OTHER4)),
     "ARP sender": ether(frames.ARP, frames.arp(OWN, "172.30.1.1", OTHER4, reply=True)),
     "ARP sender MAC": ether(frames.ARP, frames.arp("02:00:00:00:00:99", OWN4, OTHER4, reply=True)),
     "ARP probe": ether(frames.ARP, frames.arp(OWN, "0.0.0.0", OTHER4)),
     "IPv6 source": six(frames.udp("fd00:30:1::77", OTHER6)),
+    "IPv6 source, a neighbour's": six(frames.udp(OTHER6, OTHER6)),
     "IPv6 link-local of another": six(frames.udp(OTHER_LOCAL6, OTHER6)),
     "neighbour advertisement": six(frames.neighbour_advert(OWN6, OTHER6, "fd00:30:1::1", OWN)),
     "neighbour advertisement behind options": six(

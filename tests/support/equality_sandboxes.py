@@ -84,7 +84,8 @@ def _assert_elements(daemon: Daemon, ends: dict[str, dict[str, Any]]) -> None:
     assert _elements(daemon, "bridge", "guarded") == set(ends)
     wanted = {(name, e["mac"]) for name, e in ends.items()}
     assert _elements(daemon, "bridge", "port_mac") == wanted
-    four = {(name, _bare(a)) for name, e in ends.items() for a in _addresses(e) if ":" not in a}
+    assert _elements(daemon, "bridge", "icc") | _elements(daemon, "bridge", "noicc") == set(ends)
+    four = {(name, e["mac"], _bare(a)) for name, e in ends.items() for a in _addresses(e) if ":" not in a}
     assert _elements(daemon, "bridge", "port_ip4") == four
     published = [(p, e) for e in ends.values() for p in e["published"] if p["host_port"]]
     for family in (4, 6):

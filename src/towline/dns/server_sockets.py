@@ -12,10 +12,8 @@ from typing import NamedTuple, TypeVar
 
 from towline.dns.config import RESOLVER
 from towline.dns.redirect import TABLE, Ports, ports_of, redirect
-from towline.kernel.conntrack import CtNetlinkFlows
 from towline.kernel.netns import inside
 from towline.kernel.nft import NfNetlinkNft
-from towline.model.errors import KernelError
 from towline.model.ruleset import AddTable, DeleteTable
 
 T = TypeVar("T")
@@ -74,7 +72,6 @@ def open_sockets() -> Opened:
         try:
             if opened.fresh:
                 nft.commit([AddTable(redirect(ports))])
-                _forget_flows()
         except BaseException:
             opened.close()
             raise
@@ -99,16 +96,6 @@ def remove_redirect() -> None:
         nft.commit([DeleteTable(TABLE)])
     finally:
         nft.close()
-
-
-def _forget_flows() -> None:
-    """A flow to an earlier server of this namespace keeps its translation, to a port where nobody listens any more."""
-    flows = CtNetlinkFlows()
-    try:
-        with suppress(KernelError):  # no ctnetlink here: the entries end by themselves in half a minute
-            flows.forget([RESOLVER], protocol="udp")
-    finally:
-        flows.close()
 
 
 def _bound(known: Ports | None) -> tuple[socket.socket, socket.socket]:

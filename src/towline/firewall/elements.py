@@ -69,15 +69,15 @@ def endpoint_elements(rules: NetworkRules, port: str, mac: str, addresses: Seque
     """
     interface = keys.ifname(port)
     mac_key = keys.concat(interface, keys.ether(mac))
-    elements = [Element(BRIDGE, "guarded", interface), Element(BRIDGE, "port_mac", mac_key)]
-    if not rules.icc:
-        elements.append(Element(BRIDGE, "noicc", interface))
+    talk = Element(BRIDGE, "icc" if rules.icc else "noicc", interface)
+    elements = [Element(BRIDGE, "guarded", interface), Element(BRIDGE, "port_mac", mac_key), talk]
     own = [text.split("/")[0] for text in addresses]
     if rules.ipv6 is not None:
         own.append(keys.link_local(mac))
     for packed in dict.fromkeys(map(keys.address, own)):
-        names = ("port_ip4",) if len(packed) == 4 else ("port_ip6", "port_nd6")
-        elements += [Element(BRIDGE, name, interface + packed) for name in names]
+        elements.append(Element(BRIDGE, "port_ip4" if len(packed) == 4 else "port_ip6", mac_key + packed))
+        if len(packed) == 16:
+            elements.append(Element(BRIDGE, "port_nd6", interface + packed))
     return tuple(elements)
 
 

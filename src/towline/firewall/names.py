@@ -24,11 +24,12 @@ INET_SETS = (
     Set("trusted", ("ifname", "ifname"), comment="host interface, bridge: published ports at container addresses"),
 )
 BRIDGE_SETS = (
+    Set("icc", ("ifname",), comment="ports that may talk to other ports"),
     Set("noicc", ("ifname",), comment="ports that may not talk to other ports"),
     Set("guarded", ("ifname",), comment="ports that may only use their own addresses"),
     Set("port_mac", ("ifname", "ether_addr"), comment="port, its MAC"),
-    Set("port_ip4", ("ifname", "ipv4_addr"), comment="port, its IPv4 addresses"),
-    Set("port_ip6", ("ifname", "ipv6_addr"), comment="port, its IPv6 addresses"),
+    Set("port_ip4", ("ifname", "ether_addr", "ipv4_addr"), comment="port, its MAC, its IPv4 addresses"),
+    Set("port_ip6", ("ifname", "ether_addr", "ipv6_addr"), comment="port, its MAC, its IPv6 addresses"),
     Set("port_nd6", ("ifname", "@th,64,64", "@th,128,64"), comment="port, what it may answer neighbours for"),
 )
 

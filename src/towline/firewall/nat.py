@@ -50,15 +50,16 @@ def chains() -> tuple[Chain, ...]:
 def _raw() -> Chain:
     """Before DNAT, which would turn a forged packet for 127.0.0.1 into one for a port published there.
 
-    ::1 from the wire is dropped by the kernel before any hook (net/ipv6/ip6_input.c).
+    ::1 from the wire is dropped by the kernel before any hook (net/ipv6/ip6_input.c). Every packet comes here, so what
+    is cheap to compare comes first.
     """
     wire = unequal(IIFNAME, ifname("lo"))
     return Chain(
         "raw",
         Hook("filter", _PREROUTING, RAW),
         (
-            Rule("loopback from the wire", (*wire, *IPV4.match, *equal(IP_DADDR_NET8, _LOOPBACK_NET), *DROP)),
-            Rule("loopback from the wire", (*wire, *IPV4.match, *equal(IP_SADDR_NET8, _LOOPBACK_NET), *DROP)),
+            Rule("loopback from the wire", (*IPV4.match, *equal(IP_DADDR_NET8, _LOOPBACK_NET), *wire, *DROP)),
+            Rule("loopback from the wire", (*IPV4.match, *equal(IP_SADDR_NET8, _LOOPBACK_NET), *wire, *DROP)),
         ),
     )
 

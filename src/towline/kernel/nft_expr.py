@@ -24,6 +24,7 @@ from towline.model.ruleset import (
     Meta,
     Nat,
     Payload,
+    PayloadWrite,
     Reject,
     Verdict,
 )
@@ -33,6 +34,7 @@ _LIST_ELEM = 1
 _EXPR_NAME, _EXPR_DATA = 1, 2
 _DATA_VALUE, _DATA_VERDICT = 1, 2
 _VERDICT_REGISTER = 0
+_CSUM_INET = 1
 
 
 def number(kind: int, value: int) -> bytes:
@@ -65,6 +67,11 @@ def _meta(expr: Meta) -> bytes:
 
 def _payload(expr: Payload) -> bytes:
     return number(1, expr.reg) + number(2, expr.base) + number(3, expr.offset) + number(4, expr.length)
+
+
+def _payload_write(expr: PayloadWrite) -> bytes:
+    field = number(2, expr.base) + number(3, expr.offset) + number(4, expr.length)
+    return field + number(5, expr.reg) + number(6, _CSUM_INET) + number(7, expr.checksum)
 
 
 def _cmp(expr: Cmp) -> bytes:
@@ -124,6 +131,7 @@ def _match(expr: Match) -> bytes:
 _ENCODERS: dict[type[Expr], tuple[str, Callable[[Any], bytes]]] = {
     Meta: ("meta", _meta),
     Payload: ("payload", _payload),
+    PayloadWrite: ("payload", _payload_write),
     Cmp: ("cmp", _cmp),
     Bitwise: ("bitwise", _bitwise),
     Ct: ("ct", _ct),

@@ -37,6 +37,16 @@ class Payload(msgspec.Struct, frozen=True, tag=True):
     reg: int = 8
 
 
+class PayloadWrite(msgspec.Struct, frozen=True, tag=True):
+    """Write a register into the packet. checksum: offset in the same header of the Internet checksum to correct."""
+
+    base: int
+    offset: int
+    length: int
+    checksum: int
+    reg: int = 8
+
+
 class Cmp(msgspec.Struct, frozen=True, tag=True):
     """op: 0 ==, 1 !=, 2 <, 3 <=, 4 >, 5 >=."""
 
@@ -129,6 +139,7 @@ class Match(msgspec.Struct, frozen=True, tag=True):
 Expr = (
     Meta
     | Payload
+    | PayloadWrite
     | Cmp
     | Bitwise
     | Ct

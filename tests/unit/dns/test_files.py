@@ -220,6 +220,11 @@ def _state(ports: Ports) -> TableState:
     )
 
 
+def _chains(udp: int, tcp: int) -> dict[str, tuple[str, ...]]:
+    answers = (f"udp from port {udp}", f"tcp from port {tcp}", f"udp refused at port {udp}")
+    return {"questions": (f"udp to port {udp}", f"tcp to port {tcp}"), "answers": answers}
+
+
 @given(st.integers(1, 65535), st.integers(1, 65535))
 def test_ports_are_read_back_from_the_table(udp: int, tcp: int) -> None:
     assert ports_of(_state(Ports(udp, tcp))) == Ports(udp, tcp)
@@ -229,11 +234,13 @@ def test_ports_are_read_back_from_the_table(udp: int, tcp: int) -> None:
     "chains",
     [
         {},
-        {"output": ("udp to port 1",)},
-        {"output": ("udp to port 1", "tcp to port 2")},
-        {"output": ("udp to port 0", "tcp to port 2"), "postrouting": ("udp from port 0", "tcp from port 2")},
-        {"output": ("udp to port 70000", "tcp to port 2"), "postrouting": ("udp from port 70000", "tcp from port 2")},
-        {"output": ("udp to port 1", "tcp to port 2", ""), "postrouting": ("udp from port 1", "tcp from port 2")},
+        {"questions": ("udp to port 1",)},
+        {"questions": ("udp to port 1", "tcp to port 2")},
+        _chains(0, 2),
+        _chains(70000, 2),
+        _chains(1, 2) | {"questions": ("udp to port 1", "tcp to port 2", "")},
+        _chains(1, 2) | {"answers": ("udp from port 1", "tcp from port 2")},
+        {"output": ("udp to port 1", "tcp to port 2"), "postrouting": ("udp from port 1", "tcp from port 2")},
     ],
 )
 def test_a_table_that_is_not_exactly_ours_is_written_again(chains: dict[str, tuple[str, ...]]) -> None:
