@@ -6,11 +6,13 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import strategies as st
 
+from towline.model.cluster import Block, Peer
 from towline.model.endpoint import Endpoint
 from towline.model.errors import RevisionConflict
 from towline.model.network import Network, Pool
@@ -37,6 +39,16 @@ def endpoint(number: int, of: Network) -> Endpoint:
     return Endpoint(id=f"e{number}", name=f"end-{number}", network=of.id, mac="02:42:0a:00:00:02", ipv4="10.0.0.2/24")
 
 
+def peer(number: int, network_id: str) -> Peer:
+    return Peer(
+        id=f"p{number}", network=network_id, node="n2", vtep="192.0.2.2", mac="02:00:00:00:00:09", ipv4="10.0.0.9/24"
+    )
+
+
+def block(number: int, network_id: str) -> Block:
+    return Block(network=network_id, subnet="10.0.0.0/24", prefix=f"10.0.0.{number * 16}/28", node="n1")
+
+
 def starts_empty(store: Store) -> None:
     view = store.view()
     assert (view.revision, list(view.networks())) == (0, [])
@@ -45,6 +57,7 @@ def starts_empty(store: Store) -> None:
     assert view.network_with_link("") is None
     assert view.endpoints_of("x") == ()
     assert view.dependants_of("") == ()
+    assert (view.peer("x"), view.peers_of("x"), view.blocks_of("x"), list(view.blocks())) == (None, (), (), [])
     assert store.meta("x") is None
 
 
@@ -87,6 +100,19 @@ def deleting_forgets_every_key_and_tolerates_absence(store: Store) -> None:
     assert [view.network(gone.id), view.network_named("net-1"), view.network_with_link("br-1")] == [None] * 3
     assert (list(view.networks()), view.endpoints_of(gone.id), view.dependants_of("c")) == ([], (), ())
     assert store.meta("k") is None
+
+
+def what_the_cluster_says_is_found_by_its_network(store: Store) -> None:
+    peers, blocks = [peer(1, "a"), peer(2, "a"), peer(3, "b")], [block(0, "a"), block(1, "b")]
+    store.update([*map(Put, peers), *map(Put, blocks)])
+    view = store.view()
+    assert (view.peers_of("a"), view.peers_of("b")) == (tuple(peers[:2]), (peers[2],))
+    assert (view.blocks_of("a"), view.blocks_of("b"), list(view.blocks())) == ((blocks[0],), (blocks[1],), blocks)
+    moved = msgspec.structs.replace(peers[0], network="b", vtep="192.0.2.3", epoch=2)
+    store.update([Put(moved), Delete(Peer, "p3"), Delete(Peer, "absent"), Delete(Block, blocks[0].id)])
+    assert (view.peer("p1"), view.peer("p3")) == (moved, None)
+    assert (view.peers_of("a"), view.peers_of("b")) == ((peers[1],), (moved,))
+    assert (view.blocks_of("a"), list(view.blocks())) == ((), [blocks[1]])
 
 
 def a_deleted_and_remade_network_is_the_youngest(store: Store) -> None:
@@ -217,6 +243,7 @@ CASES: tuple[Case, ...] = (
     finds_by_every_key,
     replacing_moves_the_keys_and_keeps_the_place,
     deleting_forgets_every_key_and_tolerates_absence,
+    what_the_cluster_says_is_found_by_its_network,
     a_deleted_and_remade_network_is_the_youngest,
     a_shared_name_survives_one_of_its_holders,
     a_lost_race_changes_nothing,
@@ -243,6 +270,10 @@ _changes: st.SearchStrategy[Change] = st.one_of(
     st.builds(lambda number: Put(endpoint(number, network(number % 2))), _numbers),
     st.builds(lambda number: Delete(Network, network(number).id), _numbers),
     st.builds(lambda number: Delete(Endpoint, f"e{number}"), _numbers),
+    st.builds(lambda number, of: Put(peer(number, network(of).id)), _numbers, st.integers(0, 1)),
+    st.builds(lambda number: Delete(Peer, f"p{number}"), _numbers),
+    st.builds(lambda number, of: Put(block(number, network(of).id)), _numbers, st.integers(0, 1)),
+    st.builds(lambda number, of: Delete(Block, block(number, network(of).id).id), _numbers, st.integers(0, 1)),
     st.builds(SetMeta, st.sampled_from(["k", "l"]), st.sampled_from([None, "", "v"])),
 )
 HISTORIES: st.SearchStrategy[list[Batch]] = st.lists(
@@ -254,7 +285,7 @@ class Model:
     """The naive truth: dicts in order of creation, searched from end to end."""
 
     def __init__(self) -> None:
-        self.records: dict[type, dict[str, Network | Endpoint]] = {Network: {}, Endpoint: {}}
+        self.records: dict[type, dict[str, Any]] = {Network: {}, Endpoint: {}, Peer: {}, Block: {}}
         self.meta: dict[str, str | None] = {}
 
     def apply(self, change: Change) -> None:
@@ -291,6 +322,10 @@ def _compare(store: Store, model: Model) -> None:
         sought = network(number).id
         assert view.network(sought) == model.records[Network].get(sought)
         assert view.endpoints_of(sought) == tuple(e for e in endpoints if e.network == sought)
+        assert set(view.peers_of(sought)) == {p for p in model.records[Peer].values() if p.network == sought}
+        assert view.blocks_of(sought) == tuple(b for b in model.records[Block].values() if b.network == sought)
+        assert view.peer(f"p{number}") == model.records[Peer].get(f"p{number}")
+    assert list(view.blocks()) == list(model.records[Block].values())
     for text in ("a", "b", "c", "l", "m"):
         assert _is_one_of(view.network_named(text), [n for n in networks if n.name == text])
         assert _is_one_of(view.network_with_link(text), [n for n in networks if n.link == text])

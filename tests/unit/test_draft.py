@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.store_conformance import endpoint
+from tests.support.store_conformance import block, endpoint, peer
 from tests.support.store_conformance import network as stored_network
 from towline.control.draft import Draft
+from towline.model.cluster import Block, Peer
 from towline.model.endpoint import Endpoint
 from towline.model.network import Network
 from towline.model.sandbox import Sandbox
@@ -33,6 +34,10 @@ CHANGES: st.SearchStrategy[Change] = st.one_of(
     st.builds(lambda n: Delete(Network, network(n).id), NUMBERS),
     st.builds(lambda n: Delete(Endpoint, f"e{n}"), NUMBERS),
     st.builds(lambda n: Delete(Sandbox, f"s{n}"), NUMBERS),
+    st.builds(lambda n, of: Put(peer(n, network(of).id)), NUMBERS, NUMBERS),
+    st.builds(lambda n: Delete(Peer, f"p{n}"), NUMBERS),
+    st.builds(lambda n, of: Put(block(n, network(of).id)), NUMBERS, NUMBERS),
+    st.builds(lambda n, of: Delete(Block, block(n, network(of).id).id), NUMBERS, NUMBERS),
 )
 
 
@@ -46,6 +51,10 @@ def answers(view: View) -> dict[str, object]:
         "endpoints": [view.endpoint(f"e{n}") for n in range(4)],
         "of": [{e.id: e for e in view.endpoints_of(n.id)} for n in networks],
         "in": [{e.id: e for e in view.endpoints_in(f"s{n}")} for n in range(4)],
+        "peer": [view.peer(f"p{n}") for n in range(4)],
+        "peers": [{p.id: p for p in view.peers_of(n.id)} for n in networks],
+        "blocks of": [{b.id: b for b in view.blocks_of(n.id)} for n in networks],
+        "blocks": {b.id: b for b in view.blocks()},
         "sandboxes": {s.id: s for s in view.sandboxes()},
         "sandbox": [view.sandbox(f"s{n}") for n in range(4)],
         "named": [view.sandbox_named(f"name{n}{x}") for n in range(4) for x in "ab"],

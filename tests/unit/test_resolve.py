@@ -92,3 +92,12 @@ def test_names_and_ids_cost_the_same_with_many_networks() -> None:
     for number in range(0, 10_000, 10):
         assert for_get(view, f"n{number}").id == for_delete(view, f"{number:064x}").id
     assert time.perf_counter() - began < 0.5
+
+
+@pytest.mark.parametrize("term", ["0zqk3v7n1mhx2u9f8c6d5e4ab", "ov", "0zqk"])
+def test_the_25_digits_of_a_global_network(term: str) -> None:
+    found = Network(id="0zqk3v7n1mhx2u9f8c6d5e4ab", name="ov", created=0, driver="overlay", scope="swarm")
+    store = MemoryStore()
+    store.update([Put(net("0", "local")), Put(found)])
+    for networks in (Listing([net("0", "local"), found]), store.view()):
+        assert {resolve(networks, term).id for resolve in (for_get, for_delete, for_connect)} == {found.id}

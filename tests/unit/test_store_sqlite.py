@@ -12,14 +12,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.support.store_conformance import network
+from tests.support.store_conformance import network, peer
 from towline.model.errors import StoreCorrupt, StoreError
 from towline.model.network import Network
 from towline.store.contract import Delete, Put, SetMeta
 from towline.store.failures import translate
 from towline.store.migrations import MIGRATIONS, Migration
 from towline.store.open import open_store
-from towline.store.sqlite import CHECKPOINT_PAGES, LOG_BYTES, PAGE_BYTES, SqliteStore
+from towline.store.sqlite import CHECKPOINT_PAGES, LOG_BYTES, PAGE_BYTES, SqliteStore, create_file
 
 
 @pytest.fixture
@@ -168,7 +168,8 @@ def fill_note(db: sqlite3.Connection) -> None:
     db.execute("UPDATE objects SET note = 'old'")
 
 
-NEWER = (*MIGRATIONS, Migration(2, add_note), Migration(3, fill_note))
+KNOWN = MIGRATIONS[-1].version
+NEWER = (*MIGRATIONS, Migration(KNOWN + 1, add_note), Migration(KNOWN + 2, fill_note))
 
 
 def notes_in(path: Path) -> tuple[int, list[str]]:
@@ -178,15 +179,29 @@ def notes_in(path: Path) -> tuple[int, list[str]]:
 
 
 def test_an_older_schema_is_copied_then_upgraded(path: Path) -> None:
-    backup = path.with_name("towline.db.backup-v1")
+    backup = path.with_name(f"towline.db.backup-v{KNOWN}")
     with closing(SqliteStore(path, migrations=NEWER)) as store:
         assert names(store) == ["net-1"]
         assert store._db.execute("SELECT DISTINCT note FROM objects").fetchall() == [("old",)]
-    assert notes_in(path) == (3, ["position", "kind", "id", "value", "note"])
-    assert notes_in(backup) == (1, ["position", "kind", "id", "value"])
+    assert notes_in(path) == (KNOWN + 2, ["position", "kind", "id", "value", "note"])
+    assert notes_in(backup) == (KNOWN, ["position", "kind", "id", "value"])
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     with closing(SqliteStore(backup)) as store:
         assert names(store) == ["net-1"]
+
+
+def test_a_file_of_the_first_release_is_read_and_may_hold_the_cluster_s_records_then(path: Path) -> None:
+    path.unlink()
+    create_file(path, {}, MIGRATIONS[:1])
+    with closing(SqliteStore(path, migrations=MIGRATIONS[:1])) as store:
+        store.update([Put(network(1))])
+    with closing(SqliteStore(path)) as store:
+        store.update([Put(peer(1, network(1).id))])
+    with closing(SqliteStore(path)) as store:
+        assert (names(store), store.view().peer("p1")) == (["net-1"], peer(1, network(1).id))
+    with pytest.raises(StoreError, match="has schema version 2, this release knows 1") as caught:
+        SqliteStore(path, migrations=MIGRATIONS[:1])
+    assert not isinstance(caught.value, StoreCorrupt)
 
 
 def test_a_failed_upgrade_leaves_the_step_before_it(path: Path) -> None:
@@ -195,17 +210,19 @@ def test_a_failed_upgrade_leaves_the_step_before_it(path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(StoreError, match="no space left"):
-        SqliteStore(path, migrations=(*NEWER[:2], Migration(3, fail)))
-    assert notes_in(path)[0] == 2
+        SqliteStore(path, migrations=(*NEWER[:-1], Migration(KNOWN + 2, fail)))
+    assert notes_in(path)[0] == KNOWN + 1
     with closing(SqliteStore(path, migrations=NEWER)) as store:
         assert names(store) == ["net-1"]
-    assert notes_in(path.with_name("towline.db.backup-v2"))[0] == 2
+    assert notes_in(path.with_name(f"towline.db.backup-v{KNOWN + 1}"))[0] == KNOWN + 1
 
 
 def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
     SqliteStore(path, migrations=NEWER).close()
     before = path.read_bytes()
-    with pytest.raises(StoreError, match="has schema version 3, this release knows 1: use the release") as caught:
+    with pytest.raises(
+        StoreError, match=f"has schema version {KNOWN + 2}, this release knows {KNOWN}: use the release"
+    ) as caught:
         open_store(path.parent.parent)
     assert not isinstance(caught.value, StoreCorrupt)
     assert path.read_bytes() == before

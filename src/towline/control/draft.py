@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
+from towline.model.cluster import Block, Peer
 from towline.model.endpoint import Endpoint
 from towline.model.network import Network
 from towline.model.sandbox import Sandbox
 from towline.model.view import View
 from towline.store.contract import Change, Delete, Put
 
-R = TypeVar("R", Network, Endpoint, Sandbox)
+R = TypeVar("R", Network, Endpoint, Sandbox, Peer, Block)
 
 
 class Layer(Generic[R]):
@@ -54,6 +55,8 @@ class Draft:
         self._networks: Layer[Network] = Layer()
         self._endpoints: Layer[Endpoint] = Layer()
         self._sandboxes: Layer[Sandbox] = Layer()
+        self._peers: Layer[Peer] = Layer()
+        self._blocks: Layer[Block] = Layer()
 
     def stage(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -64,11 +67,19 @@ class Draft:
                     self._endpoints.stage_put(endpoint)
                 case Put(record=Sandbox() as sandbox):
                     self._sandboxes.stage_put(sandbox)
+                case Put(record=Peer() as peer):
+                    self._peers.stage_put(peer)
+                case Put(record=Block() as block):
+                    self._blocks.stage_put(block)
                 case Delete(kind=kind, id=record_id):
-                    layers: dict[type, Layer[Network] | Layer[Endpoint] | Layer[Sandbox]] = {
+                    layers: dict[
+                        type, Layer[Network] | Layer[Endpoint] | Layer[Sandbox] | Layer[Peer] | Layer[Block]
+                    ] = {
                         Network: self._networks,
                         Endpoint: self._endpoints,
                         Sandbox: self._sandboxes,
+                        Peer: self._peers,
+                        Block: self._blocks,
                     }
                     layers[kind].stage_delete(record_id)
                 case _:
@@ -114,3 +125,15 @@ class Draft:
 
     def sandboxes(self) -> Iterable[Sandbox]:
         return self._sandboxes.over(self._base.sandboxes())
+
+    def peer(self, endpoint_id: str) -> Peer | None:
+        return self._peers.by_id(endpoint_id, self._base.peer(endpoint_id))
+
+    def peers_of(self, network_id: str) -> tuple[Peer, ...]:
+        return tuple(self._peers.over(self._base.peers_of(network_id), lambda p: p.network == network_id))
+
+    def blocks_of(self, network_id: str) -> tuple[Block, ...]:
+        return tuple(self._blocks.over(self._base.blocks_of(network_id), lambda b: b.network == network_id))
+
+    def blocks(self) -> Iterable[Block]:
+        return self._blocks.over(self._base.blocks())

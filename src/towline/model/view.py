@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from towline.model.cluster import Block, Peer
 from towline.model.endpoint import Endpoint
 from towline.model.network import Network
 from towline.model.sandbox import Sandbox
@@ -29,3 +30,14 @@ class View(Protocol):
     def dependants_of(self, config_name: str) -> tuple[Network, ...]:
         """Networks made with config-from this one; O(n)."""
         ...
+
+    def peer(self, endpoint_id: str) -> Peer | None: ...
+    def peers_of(self, network_id: str) -> tuple[Peer, ...]:
+        """Endpoints of a global network on other nodes, as far as they are known here."""
+        ...
+
+    def blocks_of(self, network_id: str) -> tuple[Block, ...]:
+        """Of this node, in order of arrival."""
+        ...
+
+    def blocks(self) -> Iterable[Block]: ...

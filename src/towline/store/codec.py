@@ -5,7 +5,8 @@ SQLite does not checksum the pages of its file, hence the CRC: a flipped bit in 
 
 A new version is needed when a field is renamed or changes its type or its default (defaults are not written), and when
 an older release must not drop a field it does not know. Then: raise `VERSION`, add a reader to `READERS`, and keep the
-old one: it turns an old payload into today's record. Writing always uses `VERSION`.
+old one: it turns an old payload into today's record. Writing always uses `VERSION`. A new kind needs an entry in
+`store.migrations` only.
 """
 
 from __future__ import annotations
@@ -18,21 +19,24 @@ from zlib import crc32
 
 import msgspec
 
+from towline.model.cluster import Block, Peer
 from towline.model.endpoint import Endpoint
 from towline.model.errors import StoreCorrupt, StoreError
 from towline.model.network import Network
 from towline.model.sandbox import Sandbox
 
-Stored = Network | Endpoint | Sandbox | str | int
+Stored = Network | Endpoint | Sandbox | Peer | Block | str | int
 Reader = Callable[[str, bytes], Stored]
 
 NETWORK: Final = "network"
 ENDPOINT: Final = "endpoint"
 SANDBOX: Final = "sandbox"
+PEER: Final = "peer"
+BLOCK: Final = "block"
 META: Final = "meta"
 REVISION: Final = "revision"
 KINDS: Mapping[type, str] = MappingProxyType(
-    {Network: NETWORK, Endpoint: ENDPOINT, Sandbox: SANDBOX, str: META, int: REVISION}
+    {Network: NETWORK, Endpoint: ENDPOINT, Sandbox: SANDBOX, Peer: PEER, Block: BLOCK, str: META, int: REVISION}
 )
 
 VERSION = 1

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from towline.model.cluster import Block, Peer
 from towline.model.endpoint import Endpoint
 from towline.model.network import Network
 from towline.model.sandbox import Sandbox
@@ -16,13 +17,13 @@ from towline.model.view import View
 class Put(msgspec.Struct, frozen=True):
     """Create or replace. The record's type decides its kind."""
 
-    record: Network | Endpoint | Sandbox
+    record: Network | Endpoint | Sandbox | Peer | Block
 
 
 class Delete(msgspec.Struct, frozen=True):
     """Deleting what is not there is no error."""
 
-    kind: type[Network] | type[Endpoint] | type[Sandbox]
+    kind: type[Network] | type[Endpoint] | type[Sandbox] | type[Peer] | type[Block]
     id: str
 
 

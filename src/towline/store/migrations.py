@@ -1,7 +1,8 @@
 """The schema and how an older one becomes today's. `PRAGMA user_version` holds the version of a file.
 
 A new schema is a new entry at the end of `MIGRATIONS`; the first one makes version 1 out of an empty file. A change of
-the codec's version gets an entry too (it may do nothing), so that an older release refuses the file as a whole.
+the codec's version, or a new kind of record, gets an entry too (it may do nothing), so that an older release refuses
+the file as a whole and does not take what it cannot read for damage.
 """
 
 from __future__ import annotations
@@ -32,7 +33,11 @@ def create_objects(db: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: Sequence[Migration] = (Migration(1, create_objects),)
+def allow_cluster_kinds(_: sqlite3.Connection) -> None:
+    """Version 2: records of the kinds peer and block may be there."""
+
+
+MIGRATIONS: Sequence[Migration] = (Migration(1, create_objects), Migration(2, allow_cluster_kinds))
 
 
 def version_of(db: sqlite3.Connection) -> int:

@@ -10,36 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from towline.model.cluster import Block, Peer
 from towline.model.endpoint import Endpoint
 from towline.model.network import Network
 from towline.model.sandbox import Sandbox
 from towline.store.contract import Change, Delete, Put, SetMeta
-
-
-class Groups:
-    """Ids by a text key, each group in the order of addition. The empty key is not indexed."""
-
-    def __init__(self) -> None:
-        self._ids: dict[str, dict[str, None]] = {}
-
-    def of(self, key: str) -> list[str]:
-        return list(self._ids.get(key, ()))
-
-    def first(self, key: str) -> str | None:
-        members = self.of(key)
-        return members[0] if members else None
-
-    def add(self, key: str, member: str) -> None:
-        if key:
-            self._ids.setdefault(key, {})[member] = None
-
-    def discard(self, key: str, member: str) -> None:
-        group = self._ids.get(key)
-        if group is None:
-            return
-        group.pop(member, None)
-        if not group:
-            del self._ids[key]
+from towline.store.groups import Grouped, Groups
 
 
 class State:
@@ -58,10 +34,14 @@ class State:
         self._by_sandbox_name = Groups()
         self._by_sandbox = Groups()
         self._by_host_link = Groups()
+        self._peers: Grouped[Peer] = Grouped()
+        self._blocks: Grouped[Block] = Grouped()
         self._delete: dict[type, Callable[[str], None]] = {
             Network: self._delete_network,
             Endpoint: self._delete_endpoint,
             Sandbox: self._delete_sandbox,
+            Peer: self._peers.delete,
+            Block: self._blocks.delete,
         }
 
     def network(self, network_id: str) -> Network | None:
@@ -108,6 +88,19 @@ class State:
         found = (self._networks.get(network_id) for network_id in self._by_config.of(config_name))
         return tuple(network for network in found if network is not None)
 
+    def peer(self, endpoint_id: str) -> Peer | None:
+        return self._peers.get(endpoint_id)
+
+    def peers_of(self, network_id: str) -> tuple[Peer, ...]:
+        return self._peers.of(network_id)
+
+    def blocks_of(self, network_id: str) -> tuple[Block, ...]:
+        return self._blocks.of(network_id)
+
+    def blocks(self) -> list[Block]:
+        """A copy, in order of arrival."""
+        return self._blocks.all()
+
     def meta(self, key: str) -> str | None:
         return self._meta.get(key)
 
@@ -119,6 +112,10 @@ class State:
                 self._put_endpoint(endpoint)
             case Put(record=Sandbox() as sandbox):
                 self._put_sandbox(sandbox)
+            case Put(record=Peer() as peer):
+                self._peers.put(peer)
+            case Put(record=Block() as block):
+                self._blocks.put(block)
             case Delete(kind=kind, id=record_id):
                 self._delete[kind](record_id)
             case SetMeta(key=key, value=value):
