@@ -12,6 +12,7 @@ from tests.netns.test_netlink import BEGIN, END, NETFILTER, new_table
 from tests.support.links_conformance import bridge
 from tests.support.netns import Namespace
 from towline.firewall import FOREIGN_CHAINS
+from towline.kernel import rtnl_codec as codec
 from towline.kernel.contract import Drift
 from towline.kernel.monitor import NetlinkMonitor
 from towline.kernel.netlink import NetlinkSocket
@@ -101,6 +102,25 @@ def test_what_a_link_lost_is_not_forgotten_for_what_it_is_now(
     ns.run(["ip", "address", "delete", "10.1.0.1/24", "dev", "br-a"])
     ns.run(["ip", "link", "set", "br-a", "mtu", "1400"])
     assert monitor.read() == [Drift("links", "br-a")]
+
+
+def test_what_is_read_together_is_told_by_the_last_news(
+    ns: Namespace, links: RtnlLinks, monitor: NetlinkMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what was its name in between is told, where it matters: a link that went away under another one."""
+    ns.call(links.create_bridges, [bridge("br-a", "10.1.0.1/24"), bridge("br-b", "10.2.0.1/24")])
+    monitor.read()
+    decoded: list[int] = []
+    parse = codec.parse_link
+    monkeypatch.setattr(codec, "parse_link", lambda body: decoded.append(len(body)) or parse(body))
+    for mtu in range(1400, 1410):
+        ns.run(["ip", "link", "set", "br-b", "mtu", str(mtu)])
+    (drift,) = monitor.read()
+    assert drift.link is not None
+    assert (drift.name, drift.link.mtu, len(decoded)) == ("br-b", 1409, 1)
+    ns.run(["ip", "link", "set", "br-a", "name", "other"])
+    ns.run(["ip", "link", "delete", "other"])
+    assert things(monitor) == {("links", "br-a"), ("links", "other")}
 
 
 def test_our_own_addresses_and_rules_are_not_reported(

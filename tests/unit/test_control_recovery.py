@@ -270,6 +270,25 @@ async def test_lost_notifications_lead_to_a_full_comparison() -> None:
         assert list(await engine.diagnose()) == []
 
 
+async def test_notifications_wait_for_a_moment_and_are_read_together() -> None:
+    world = World()
+    async with running(world) as engine:
+        await engine.create_network(CreateNetwork("web"))
+        link = engine.network_named("web").link  # type: ignore[union-attr]
+        reads: list[list[Drift]] = []
+        read = world.monitor.read
+        world.monitor.read = lambda: reads.append(read()) or reads[-1]  # type: ignore[method-assign,func-returns-value]
+        for kind in ("routes", "rules"):
+            world.monitor.push(Drift(kind))
+            for _ in range(5):
+                await asyncio.sleep(0)
+        assert reads == []
+        del world.links.links[link]
+        world.monitor.push(Drift("links", link))
+        await until(lambda: link in world.links.links)
+        assert [drift.kind for drift in reads[0]] == ["routes", "rules", "links"]
+
+
 async def test_rules_missing_at_removal_are_no_obstacle() -> None:
     """The flush was not noticed yet: the removal's elements are not there any more."""
     world = World()

@@ -1,12 +1,14 @@
-"""Drift: the kernel changed behind our back. Notifications are gathered for a moment, then what they touch is compared
-and repaired; when notifications were lost (ENOBUFS), everything is. Comparing the rules takes the longer the more
-networks there are, so while it finds nothing it is done less often, but still twice a second.
+"""Drift: the kernel changed behind our back. Notifications wait for a moment, because most are of our own work, which
+is done by then. What they touch is compared and repaired; when some were lost (ENOBUFS), everything is. Comparing the
+rules takes the longer the more networks there are, so while it finds nothing it is done less often, but still twice a
+second.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import select
 from collections.abc import Callable, Coroutine
 from enum import Enum
 from typing import Any
@@ -15,7 +17,7 @@ from towline.kernel.contract import Drift, Link, Monitor
 
 log = logging.getLogger(__name__)
 
-GATHER = 0.02  # seconds from the first notification to the comparison
+GATHER = 0.02  # seconds from the first notification to reading it and comparing
 FIRST_RETRY, LAST_RETRY = 0.1, 30.0  # seconds until a repair that failed is tried again; each pause is doubled
 FIRST_CALM, LAST_CALM = 0.05, 0.5  # seconds from one comparison of the rules to the next, when it found nothing
 Repair = Callable[["Touched"], Coroutine[Any, Any, "Outcome"]]
@@ -65,6 +67,8 @@ class DriftWatch:
         self._touched = Touched()
         self._task: asyncio.Task[None] | None = None
         self._pause = FIRST_RETRY
+        self._overrun = False
+        self._reading: asyncio.TimerHandle | None = None
         self._again: asyncio.TimerHandle | None = None
         self._calm = 0.0
         self._rules_due = 0.0
@@ -77,16 +81,14 @@ class DriftWatch:
         loop = asyncio.get_running_loop()
         for fileno in self._monitor.filenos():
             loop.remove_reader(fileno)
-            loop.add_reader(fileno, self._read)
+            loop.add_reader(fileno, self._read_soon)
 
     async def close(self) -> None:
         self._closed = True
-        for timer in (self._again, self._rules_later):
+        for timer in (self._reading, self._again, self._rules_later):
             if timer is not None:
                 timer.cancel()
-        loop = asyncio.get_running_loop()
-        for fileno in self._monitor.filenos():
-            loop.remove_reader(fileno)
+        self._stop_reading()
         if self._task is not None:
             await asyncio.wait({self._task})
         self._monitor.close()
@@ -94,20 +96,45 @@ class DriftWatch:
     def request(self) -> None:
         """Compare everything soon: somebody found a sign of drift."""
         self._touched.everything = True
-        self._schedule()
+        self._schedule(after=GATHER)
+
+    def _stop_reading(self) -> None:
+        loop = asyncio.get_running_loop()
+        for fileno in self._monitor.filenos():
+            loop.remove_reader(fileno)
+
+    def _read_soon(self) -> None:
+        if self._reading is None:
+            self._stop_reading()
+            self._reading = asyncio.get_running_loop().call_later(GATHER, self._read)
 
     def _read(self) -> None:
+        """At once again where more waits than one read takes: after an overrun the kernel drops what comes, without
+        another word, until all is read."""
         for drift in self._monitor.read():
             self._note(drift)
+        loop = asyncio.get_running_loop()
+        if self._waits():
+            self._reading = loop.call_later(0, self._read)
+        else:
+            self._reading = None
+            self._touched.everything |= self._overrun
+            self._overrun = False
+            self.start()
         if self._touched:
             self._schedule()
+
+    def _waits(self) -> bool:
+        poll = select.poll()
+        for fileno in self._monitor.filenos():
+            poll.register(fileno, select.POLLIN)
+        return bool(poll.poll(0))
 
     def _note(self, drift: Drift) -> None:
         match drift.kind:
             case "overrun":
                 log.warning("kernel notifications were lost; comparing everything")
-                self._touched.everything = True
-                self.start()
+                self._touched.everything = self._overrun = True
             case "rules":
                 self._note_rules()
             case "links" if drift.name and self._concerns(drift.name):
@@ -130,14 +157,14 @@ class DriftWatch:
         self._touched.rules = True
         self._schedule()
 
-    def _schedule(self) -> None:
+    def _schedule(self, *, after: float = 0.0) -> None:
         if self._task is None and not self._closed:
-            self._task = asyncio.get_running_loop().create_task(self._settle(), name="drift")
+            self._task = asyncio.get_running_loop().create_task(self._settle(after), name="drift")
 
-    async def _settle(self) -> None:
+    async def _settle(self, after: float) -> None:
         try:
+            await asyncio.sleep(after)
             while self._touched and not self._closed:
-                await asyncio.sleep(GATHER)
                 touched, self._touched = self._touched, Touched()
                 self._judge(await self._try_repair(touched), touched)
         finally:

@@ -4,13 +4,15 @@ Which notifications tell who caused them (seen on Linux 6.18): nftables' and tho
 requester's port id; links, IPv6 addresses and what follows from them carry 0. So a change of our own to a link is
 reported too, with the link as it is then: the reader compares it and finds it right. Notifications that change nothing
 of what we look at (carrier, queues, statistics) are not reported twice.
+
+A veth pair that is made causes ten of them: of those read together only the last about a link is decoded.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 
 from towline.kernel import rtnl_codec as codec
@@ -23,6 +25,8 @@ from towline.model.ruleset import TableId
 _NETLINK_ROUTE, _NETLINK_NETFILTER = 0, 12
 _LINK, _IPV4_ADDRESS, _IPV4_ROUTE, _IPV6_ADDRESS, _IPV6_ROUTE = 1, 5, 7, 9, 11
 _NFTABLES = 7
+_LINKS = (codec.RTM_NEWLINK, codec.RTM_DELLINK)
+_SUBJECT = 8  # bytes of an ifinfomsg that say whose news it is: family, type, ifindex
 _SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP = 270, 1
 _SO_RCVBUFFORCE = 33
 _BUFFER = 8 * 1024 * 1024
@@ -66,12 +70,14 @@ class NetlinkMonitor:
         return list(found.values())
 
     def _read_route(self) -> Iterator[Drift]:
+        parts: list[Part] = []
         for data in _receive(self._route):
             if data is None:
                 yield Drift("overrun")
             else:
-                for part in iter_messages(data):
-                    yield from self._judge_route(part)
+                parts += iter_messages(data)
+        for part in _links_first(parts):
+            yield from self._judge_route(part)
 
     def _read_nft(self) -> Iterator[Drift]:
         for data in _receive(self._nft):
@@ -81,7 +87,7 @@ class NetlinkMonitor:
                 yield Drift("rules")
 
     def _judge_route(self, part: Part) -> Iterator[Drift]:
-        if part.type in (codec.RTM_NEWLINK, codec.RTM_DELLINK):
+        if part.type in _LINKS:
             yield from self._judge_link(part)
         elif self._links_port and part.port == self._links_port:
             return
@@ -104,8 +110,8 @@ class NetlinkMonitor:
             yield Drift("links", link.name)
         elif link != before:
             yield Drift("links", link.name, link)
-            if before and before.name != link.name:
-                yield Drift("links", before.name)
+        if before and before.name != link.name:
+            yield Drift("links", before.name)
 
     def _judge_address(self, part: Part) -> Iterator[Drift]:
         """A link may miss an address that went, never one that came. One on a foreign link changes what is in use on
@@ -118,6 +124,14 @@ class NetlinkMonitor:
             yield Drift("links", seen.name if seen else address.label)
         if address.link < FIRST_INDEX:
             yield Drift("routes")
+
+
+def _links_first(parts: Sequence[Part]) -> Iterator[Part]:
+    """Without what later ones make old: a link's news tell all of its state. The rest refers to links as they are."""
+    links = [part for part in parts if part.type in _LINKS]
+    newest = {part.body[:_SUBJECT]: part for part in links}
+    yield from (part for part in links if part.type == codec.RTM_DELLINK or newest[part.body[:_SUBJECT]] is part)
+    yield from (part for part in parts if part.type not in _LINKS)
 
 
 def later(before: Drift, after: Drift) -> Drift:

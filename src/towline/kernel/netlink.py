@@ -93,13 +93,13 @@ def nest(kind: int, *children: bytes) -> bytes:
 
 def iter_attrs(data: bytes | memoryview) -> Iterator[tuple[int, bytes]]:
     """Each attribute's (type without flags, payload) in order; stops quietly at the first malformed one."""
-    view = memoryview(data)
-    offset, end = 0, len(view)
+    data = bytes(data)
+    offset, end = 0, len(data)
     while end - offset >= 4:
-        length, kind = _ATTR.unpack_from(view, offset)
+        length, kind = _ATTR.unpack_from(data, offset)
         if length < 4 or length > end - offset:
             return
-        yield kind & _NLA_TYPE_MASK, bytes(view[offset + 4 : offset + length])
+        yield kind & _NLA_TYPE_MASK, data[offset + 4 : offset + length]
         offset += length + 3 & ~3
 
 
