@@ -159,6 +159,13 @@ def _socket_inside(path: str, family: int, kind: int = socket.SOCK_DGRAM) -> soc
         return socket.socket(family, kind)
 
 
+def test_a_link_with_an_alternative_name_is_not_the_one_that_leaves(host: Namespace, env: Env) -> None:
+    host.run(["ip", "link", "add", "eth9", "type", "bridge"])
+    host.run(["ip", "link", "property", "add", "dev", "eth9", "altname", "veth0000000"])
+    assert env.sandboxes.leave(env.made(), ["veth0000000"]) == [None]
+    assert env.links.find("eth9") is not None
+
+
 def test_announcements_are_seen_and_believed(host: Namespace, env: Env) -> None:
     env.bridges()
     path, other = env.made(), env.made("ba9876543210")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from towline.kernel import rtnl_codec as codec
 from towline.kernel.netlink import Ack, NetlinkSocket
@@ -30,7 +30,10 @@ class Unlinker:
     def remove(self, names: Sequence[str]) -> list[KernelError | None]:
         """Per name None once the link is gone or if it was never there. The refusal's errno, or EBUSY if the kernel
         accepted the request and the link is still there. OSError or KernelError if it could not be asked."""
-        indexes = {name: link.index for name in names if (link := self._reader.bare(name))}
+        return self.delete(names, {name: link.index for name in names if (link := self._reader.bare(name))})
+
+    def delete(self, names: Sequence[str], indexes: Mapping[str, int]) -> list[KernelError | None]:
+        """Like `remove`, where the ifindexes of those that are there are known."""
         refusals: dict[int, Ack] = {}
         for chunk in _chunks(list(indexes.values()), GROUP_SIZE):
             refusals.update(self._delete(chunk))

@@ -1,14 +1,16 @@
 """Unplugging: veth pairs are gone for everybody in half a millisecond, and for the kernel after an RCU grace period.
 
 RTM_DELLINK unlists both ends first (their names are free, no packet passes), then the call waits 14-17 ms more. So a
-thread of this module makes it, and the caller goes on when the names are free. Several pairs of one call go in
-groups (`rtnl_unlink`), a thread each; so do several calls one after the other, up to a few.
+thread of this module makes it, with nothing to do before it, and the caller goes on when the names are free. Several
+pairs of one call go in groups (`rtnl_unlink`), a thread each; so do several calls one after the other, up to a few.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
 from towline.kernel.netlink import NetlinkSocket
@@ -18,6 +20,7 @@ from towline.kernel.rtnl_unlink import GROUP_SIZE, Unlinker
 from towline.model.errors import KernelError
 
 _THREADS = 8
+_AT_LEAST_SECONDS = 0.0002
 _LOOK_AGAIN_SECONDS = 0.00005
 
 
@@ -40,23 +43,33 @@ class Unplugger:
 
     def remove(self, names: Sequence[str]) -> list[KernelError | None]:
         """Per name None once it is free, or the kernel's refusal. Absent is no error."""
-        present = [name for name in dict.fromkeys(names) if self._index(name)]
+        present = {name: index for name in names if (index := self._index(name)) and _is_name_of(name, index)}
         if not present:
             return [None] * len(names)
-        groups = [present[start : start + GROUP_SIZE] for start in range(0, len(present), GROUP_SIZE)]
+        there = list(present.items())
+        groups = [dict(there[start : start + GROUP_SIZE]) for start in range(0, len(there), GROUP_SIZE)]
         futures = [self._pool.submit(self._reap, group) for group in groups]
         refusals: dict[str, KernelError | None] = {}
+        time.sleep(_AT_LEAST_SECONDS)
         for group, future in zip(groups, futures, strict=True):
             while not future.done() and any(map(self._index, group)):
-                wait((future,), _LOOK_AGAIN_SECONDS)
+                time.sleep(_LOOK_AGAIN_SECONDS)  # waiting for the future takes the interpreter lock from its thread
             if future.done():
                 refusals.update(zip(group, future.result(), strict=True))
         return [refusals.get(name) for name in names]
 
-    def _reap(self, names: Sequence[str]) -> list[KernelError | None]:
+    def _reap(self, indexes: Mapping[str, int]) -> list[KernelError | None]:
         reaper = self._idle.get()
         try:
             with as_kernel_error("remove links"):
-                return reaper.remove(names)
+                return reaper.delete(list(indexes), indexes)
         finally:
             self._idle.put(reaper)
+
+
+def _is_name_of(name: str, index: int) -> bool:
+    """Not one of its alternative names, by which the kernel finds a link too."""
+    try:
+        return socket.if_indextoname(index) == name
+    except OSError:
+        return False
