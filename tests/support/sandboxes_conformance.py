@@ -273,6 +273,14 @@ class SandboxesConformance:
             env.sandboxes.set_defaults(path, wanted)
             assert defaults(env.sandboxes.look(path)) == found
 
+    def test_default_routes_go_with_their_interface(self, env: Env) -> None:
+        env.bridges()
+        path = env.made()
+        env.sandboxes.join(path, interface(0))
+        env.sandboxes.set_defaults(path, Defaults(("eth0", "10.1.0.1"), ("eth0", "fd00:1::1")))
+        assert env.sandboxes.leave(path, ["veth0000000"]) == [None]
+        assert defaults(env.sandboxes.look(path)) == set()
+
     def test_default_routes_of_others_stay(self, env: Env) -> None:
         env.bridges()
         path = env.foreign()

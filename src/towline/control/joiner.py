@@ -81,7 +81,7 @@ class Joiner:
 
     def _part(self, transition: Transition, undo: UndoStack) -> Parting:
         errors: list[TowlineError] = []
-        if _parts_only(transition):
+        if _parts_only(transition) and not _takes_routes_along(transition):
             try:
                 self._reroute(transition, undo)
             except TowlineError as error:
@@ -124,3 +124,11 @@ class Joiner:
 
 def _parts_only(transition: Transition) -> bool:
     return bool(transition.leaves) and not transition.joins
+
+
+def _takes_routes_along(transition: Transition) -> bool:
+    """Each default route that changes goes, and goes with its interface."""
+    before, after = transition.former, transition.defaults
+    gone = {interface.name for interface in transition.leaves}
+    families = ((before.ipv4, after.ipv4), (before.ipv6, after.ipv6)) if after is not None else ()
+    return all(was == will or (will is None and was is not None and was[0] in gone) for was, will in families)

@@ -42,16 +42,21 @@ class LinkReader:
 
     def bare(self, name: str) -> Link | None:
         """Like `find`, without asking for the link's addresses."""
+        link = self._single(codec.get_link(name), f"find link {name}")
+        return link if link and link.name == name else None  # the kernel finds links by alternative names too
+
+    def at(self, index: int) -> Link | None:
+        """The link with this ifindex, without its addresses."""
+        return self._single(codec.get_link(index=index), f"find link {index}")
+
+    def _single(self, message: Message, operation: str) -> Link | None:
         try:
-            parts = self._socket.get(codec.get_link(name))
+            parts = self._socket.get(message)
         except OSError as error:
             if error.errno in (errno.ENODEV, errno.ERANGE):
                 return None
-            raise KernelError(error.errno or errno.EIO, f"find link {name}", str(error.strerror)) from error
-        info = next((info for _, body in parts if (info := codec.parse_link(body))), None)
-        if info is None or info.link.name != name:  # the kernel finds links by alternative names too
-            return None
-        return info.link
+            raise KernelError(error.errno or errno.EIO, operation, str(error.strerror)) from error
+        return next((info.link for _, body in parts if (info := codec.parse_link(body))), None)
 
     def routes(self) -> list[HostRoute]:
         found: dict[HostRoute, None] = {}

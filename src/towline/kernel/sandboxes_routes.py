@@ -49,19 +49,24 @@ def look(families: Sequence[socket.AddressFamily]) -> Inside:
 def set_defaults(defaults: Defaults, families: Sequence[socket.AddressFamily]) -> None:
     """See `contract.Sandboxes.set_defaults`. Where somebody else's default route is, ours has a metric behind it."""
     with _reading(families) as (sock, reader):
-        links = (info.link for body in reader.raw_links() if (info := codec.parse_link(body)))
-        ours = {link.index: link.name for link in links if link.alias.startswith(ALIAS_PREFIX)}
-        table = reader.main_table()
+        here = [route for route in reader.main_table() if not route.prefix]
+        ours = _ours(reader, here, defaults)
         steps: list[Step] = []
         for family, wanted in ((socket.AF_INET, defaults.ipv4), (socket.AF_INET6, defaults.ipv6)):
-            here = [route for route in table if route.family == family and not route.prefix]
-            steps += _changes(family, wanted, here, ours)
+            steps += _changes(family, wanted, [route for route in here if route.family == family], ours)
         if not steps:
             return
         with as_kernel_error(steps[0].operation):
             acks = sock.transact([step.message for step in steps])
     if error := first_refusal(steps, map(_forgiven, steps, acks)):
         raise error
+
+
+def _ours(reader: LinkReader, routes: Sequence[codec.Route], defaults: Defaults) -> dict[int, str]:
+    """Those links of ours that these routes or the defaults lead to: ifindex -> name. There may be many others."""
+    found = [reader.at(index) for index in {route.link for route in routes if route.link}]
+    found += [reader.bare(name) for name in {to[0] for to in (defaults.ipv4, defaults.ipv6) if to is not None}]
+    return {link.index: link.name for link in found if link is not None and link.alias.startswith(ALIAS_PREFIX)}
 
 
 def _forgiven(step: Step, ack: Ack) -> Ack:
