@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from towline.model.endpoint import EndpointConfig
 from towline.model.errors import Conflict, Failure, Forbidden, KernelError, NotFound, StoreError, TowlineError
 from towline.model.requests import CreateNetwork, PoolRequest
 from towline.model.sandbox import PortBinding, Sandbox
+from towline.store.contract import Change, Delete, Put
 
 
 @pytest.fixture
@@ -86,6 +87,48 @@ async def test_connect_and_disconnect(world: World, engine: Controller) -> None:
     with pytest.raises(Failure, match="is not connected to network more"):
         await engine.disconnect("more", "c1", force=False)
     assert list(await engine.diagnose()) == []
+
+
+async def test_a_default_route_that_goes_with_its_interface_is_not_set(world: World, engine: Controller) -> None:
+    """One that moves is, before the interface goes."""
+    made = await start(engine, asking())
+    await engine.create_network(CreateNetwork("also", enable_ipv6=True))
+
+    def default_routes() -> list[str]:
+        return [link for prefix, _, link in world.sandboxes.look(made.netns).routes if prefix == "0.0.0.0/0"]
+
+    await engine.connect("also", "c1", EndpointConfig(gw_priority=1))
+    world.sandboxes.faults.fail("set_defaults", errno.ENOBUFS)
+    await engine.disconnect("also", "c1", force=False)
+    await until(lambda: default_routes() == ["eth0"])
+    assert engine.counters.drift_repairs > 0
+    world.sandboxes.faults.fail("set_defaults", errno.ENOBUFS)
+    await engine.disconnect("web", "c1", force=False)
+    assert world.sandboxes.faults.check("set_defaults", made.netns, "not asked for before") is not None
+    assert default_routes() == []
+    assert list(await engine.diagnose()) == []
+
+
+async def test_a_change_commits_what_it_changes(
+    world: World, engine: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what was noted before; not the sandbox, nor its other endpoints."""
+    made = await start(engine, asking())
+    await engine.create_network(CreateNetwork("more"))
+    await engine.create_network(CreateNetwork("last"))
+    changes: list[Change] = []
+    update = world.store.update
+
+    def recording(found: Sequence[Change]) -> int:
+        changes.extend(found)
+        return update(found)
+
+    monkeypatch.setattr(world.store, "update", recording)
+    await engine.connect("more", "c1")
+    _, joined = engine.endpoints_in(made.id)
+    await engine.disconnect("more", "c1", force=False)
+    assert [change.record.id for change in changes if isinstance(change, Put)] == [joined.id] * 2
+    assert [change.id for change in changes if isinstance(change, Delete)] == [joined.id]
 
 
 async def test_a_network_in_use_stays_one_of_stopped_sandboxes_goes(world: World, engine: Controller) -> None:

@@ -19,7 +19,7 @@ from towline.model.view import View
 from towline.plan.endpoint import name_interfaces, plan_endpoint, release_endpoint
 from towline.plan.gateways import choose
 from towline.plan.published import place
-from towline.plan.sandbox import members_of, realise, transition
+from towline.plan.sandbox import Known, members_of, realise, transition
 from towline.store.contract import Change, Delete, Put
 
 
@@ -61,22 +61,25 @@ class EndpointPlanner:
         asked, draft = Draft(view), Draft(view)
         asked.stage(changes)
         draft.stage(changes)
-        granted = self._ports_for(draft, after, taken)
+        known: Known = {}
+        granted = self._ports_for(draft, after, taken, known)
         try:
-            settled = [e for e in self._settled(draft, after, granted) if e != asked.endpoint(e.id)]
-            own = [Put(after)] if after else []
-            work = self._difference(view, before, after, [*changes, *own, *(Put(e) for e in settled)])
+            settled = [e for e in self._settled(draft, after, granted, known) if e != asked.endpoint(e.id)]
+            own = [Put(after)] if after and after != view.sandbox(after.id) else []
+            work = self._difference(view, before, after, [*changes, *own, *(Put(e) for e in settled)], known)
         except BaseException:
             self._give_ports_back(after, granted)
             raise
         work.abandon = lambda: self._give_ports_back(after, granted)
         return work
 
-    def _difference(self, view: View, before: Sandbox | None, after: Sandbox | None, staged: Sequence[Change]) -> Work:
-        was = realise(before, view, self._drivers) if before else realise(_absent(after), view, self._drivers)
+    def _difference(
+        self, view: View, before: Sandbox | None, after: Sandbox | None, staged: Sequence[Change], known: Known
+    ) -> Work:
+        was = realise(before or _absent(after), view, self._drivers, known)
         final = Draft(view)
         final.stage(staged)
-        will = realise(after or _absent(before), final, self._drivers)
+        will = realise(after or _absent(before), final, self._drivers, known)
         return Work(
             changes=list(staged),
             revert=_inverse(staged, view),
@@ -84,14 +87,14 @@ class EndpointPlanner:
             final=after is None or after.state != "running",
         )
 
-    def _ports_for(self, draft: Draft, after: Sandbox | None, taken: Collection[str]) -> Granted:
+    def _ports_for(self, draft: Draft, after: Sandbox | None, taken: Collection[str], known: Known) -> Granted:
         """Name the interfaces of a sandbox that will run, and take the ports that its gateways publish."""
         if after is None or after.state != "running":
             return NO_PORTS
         draft.stage([Put(after)])
         named = name_interfaces(draft.endpoints_in(after.id), self._prefixes(draft, after), taken)
         draft.stage([Put(endpoint) for endpoint in named])
-        gateways = choose(members_of(after, draft, self._drivers))
+        gateways = choose(members_of(after, draft, self._drivers, known))
         families = Families(ipv4=gateways.ipv4 is not None, ipv6=gateways.ipv6 is not None)
         return self._ports.extend(after.id, after.ports, families)
 
@@ -99,14 +102,14 @@ class EndpointPlanner:
         if after is not None:
             self._ports.give_back(after.id, granted.added)
 
-    def _settled(self, draft: Draft, after: Sandbox | None, granted: Granted) -> list[Endpoint]:
+    def _settled(self, draft: Draft, after: Sandbox | None, granted: Granted, known: Known) -> list[Endpoint]:
         """The sandbox's endpoints with their interface names and published ports in the new state."""
         if after is None:
             return []
         if after.state != "running":
             draft.stage([Put(after)])
             return [replace(e, ifname="", published=()) for e in draft.endpoints_in(after.id)]
-        return place(members_of(after, draft, self._drivers), granted.published)
+        return place(members_of(after, draft, self._drivers, known), granted.published)
 
     def _prefixes(self, view: View, sandbox: Sandbox) -> dict[str, str]:
         found = (view.network(endpoint.network) for endpoint in view.endpoints_in(sandbox.id))

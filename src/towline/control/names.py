@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from towline.control.collaborators import NameServers
@@ -41,6 +42,8 @@ class Names:
         self._hidden = hidden
         self._resolv_conf = resolv_conf
         self._written: dict[Path, str] = {}
+        self._parse = lru_cache(1)(parse_resolv_conf)
+        self._render_internal = lru_cache(16)(render_internal)
 
     async def open(self, sandbox: Sandbox) -> StartedSandbox:
         networks = self._networks(sandbox)
@@ -81,11 +84,11 @@ class Names:
 
         The server itself asks nothing from the host's namespace for a sandbox without a way out.
         """
-        host = parse_resolv_conf(_read(self._resolv_conf), str(self._resolv_conf))
+        host = self._parse(_read(self._resolv_conf), str(self._resolv_conf))
         if any(network.driver == "host" for network in networks):
             return render_host(host, sandbox.dns), None
         if any(network.name not in RESERVED_NAMES for network in networks):
-            internal = render_internal(host, sandbox.dns)
+            internal = self._render_internal(host, sandbox.dns)
             return internal.text, internal.config
         return render_legacy(host, sandbox.dns, ipv6=any(network.enable_ipv6 for network in networks)), None
 

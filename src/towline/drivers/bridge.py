@@ -69,6 +69,13 @@ class BridgeOptions(msgspec.Struct, frozen=True):
 
 def parse_options(options: dict[str, str]) -> BridgeOptions:
     """Raises InvalidParameter with Docker's text for the first option that is wrong."""
+    return _parsed(tuple(options.items()))
+
+
+@lru_cache(maxsize=256)
+def _parsed(items: tuple[tuple[str, str], ...]) -> BridgeOptions:
+    """They are asked for several times in each join of an endpoint."""
+    options = dict(items)
     bool_option(options, DEFAULT_BRIDGE, False)
     return BridgeOptions(
         name=options.get(NAME, ""),

@@ -43,25 +43,33 @@ class Transition(msgspec.Struct, frozen=True):
     opened: tuple[tuple[str, int], ...] = ()
 
 
-def members_of(sandbox: Sandbox, view: View, drivers: Drivers) -> list[Member]:
+Known = dict[str, Member]
+"""What was found for endpoints before, by their ids: most are the same in all states of one change."""
+
+
+def members_of(sandbox: Sandbox, view: View, drivers: Drivers, known: Known | None = None) -> list[Member]:
     """Endpoints that are plugged in (not those on host and none), in order of connection."""
-    return list(_members(sandbox, view, drivers))
+    return list(_members(sandbox, view, drivers, {} if known is None else known))
 
 
-def _members(sandbox: Sandbox, view: View, drivers: Drivers) -> Iterator[Member]:
+def _members(sandbox: Sandbox, view: View, drivers: Drivers, known: Known) -> Iterator[Member]:
     for endpoint in view.endpoints_in(sandbox.id):
         network = view.network(endpoint.network)
         if network is None:
             continue
-        attachment = drivers.get(network.driver).attach(network, endpoint)
-        if attachment is not None:
-            yield Member(endpoint, network, attachment)
+        member = known.get(endpoint.id)
+        if member is None or member.endpoint is not endpoint or member.network is not network:
+            attachment = drivers.get(network.driver).attach(network, endpoint)
+            if attachment is None:
+                continue
+            member = known[endpoint.id] = Member(endpoint, network, attachment)
+        yield member
 
 
-def realise(sandbox: Sandbox, view: View, drivers: Drivers) -> SandboxDesired:
+def realise(sandbox: Sandbox, view: View, drivers: Drivers, known: Known | None = None) -> SandboxDesired:
     if sandbox.state != "running" or not sandbox.netns:
         return NOTHING
-    members = members_of(sandbox, view, drivers)
+    members = members_of(sandbox, view, drivers, known)
     return SandboxDesired(
         netns=sandbox.netns,
         interfaces=tuple(member.attachment.interface for member in members),
