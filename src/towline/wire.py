@@ -9,6 +9,7 @@ from pathlib import Path
 
 from towline.control.announcer import Announcer
 from towline.control.apply import Applier
+from towline.control.cluster_contract import NoCluster
 from towline.control.collaborators import NameServers, Runtime
 from towline.control.controller import Controller, ensure_daemon_id
 from towline.control.drift import DriftWatch
@@ -17,7 +18,7 @@ from towline.control.events import EventBus
 from towline.control.explain import Explainer
 from towline.control.flows import FlowSweeper
 from towline.control.forwarding import Forwarding
-from towline.control.host import HostPrefixes
+from towline.control.host import HostPrefixes, host_interfaces
 from towline.control.membership import Membership
 from towline.control.names import Names
 from towline.control.names_check import NamesCheck
@@ -165,6 +166,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         dns=parts.dns,
         events=events,
         counters=counters,
+        cluster=NoCluster(lambda: writer.exclusive(lambda: host_interfaces(kernel.links, view))),
     )
     watch = DriftWatch(
         parts.monitor, concerns=controller.concerns, on_route=host.mark_stale, repair=controller.on_drift

@@ -13,12 +13,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from msgspec.structs import replace
 
 from tests.support.fake_sandboxes import FakeEntry, FakeSandboxes
+from towline.control.cluster_contract import ClusterEngine, NoCluster
 from towline.control.events import EventBus
 from towline.control.predefined import default_bridge, single
 from towline.drivers.registry import builtin_drivers
 from towline.ipam import networks as ipam_networks
 from towline.ipam.prefixes import PrefixSet
 from towline.ipam.registry import builtin_drivers as builtin_ipams
+from towline.model.cluster import HostInterface
 from towline.model.config import GLOBAL_POOLS, Config
 from towline.model.endpoint import ANYTHING, Endpoint, EndpointConfig
 from towline.model.errors import Conflict, NotFound
@@ -38,6 +40,10 @@ from towline.store.memory import MemoryStore
 TEST_CONFIG = Config(default_address_pools=GLOBAL_POOLS)
 
 
+async def _no_interfaces() -> Sequence[HostInterface]:
+    return ()
+
+
 class FakeEngine:
     """boxes: its sandboxes. fault: raised by the next write. gate: writes wait until it is set. waited: the `wait` of
     every write to networks."""
@@ -47,6 +53,7 @@ class FakeEngine:
         self.daemon_id = "f" * 32
         self.events = EventBus()
         self.counters = Counters()
+        self.cluster: ClusterEngine = NoCluster(_no_interfaces)
         self.fault: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
+from towline.control.cluster_contract import ClusterEngine
 from towline.model.config import Config
 from towline.model.endpoint import ANYTHING, Endpoint, EndpointConfig
 from towline.model.events import Event
@@ -167,3 +168,8 @@ class SandboxEngine(Protocol):
 
 class WholeEngine(Engine, SandboxEngine, Protocol):
     """What the HTTP API serves."""
+
+    @property
+    def cluster(self) -> ClusterEngine:
+        """This engine as a part of a cluster, or of none."""
+        ...

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from msgspec.structs import asdict
 
+from towline.control.cluster_contract import ClusterEngine
 from towline.control.collaborators import NameServers
 from towline.control.compare import Difference
 from towline.control.contract import LogEntry
@@ -75,11 +76,13 @@ class Controller:
         dns: NameServers,
         events: EventBus,
         counters: Counters,
+        cluster: ClusterEngine,
     ) -> None:
         self.config = config
         self.daemon_id = daemon_id
         self.events = events
         self.counters = counters
+        self.cluster = cluster
         self._store = store
         self._view = store.view()
         self._kernel = kernel

@@ -6,7 +6,9 @@ import ipaddress
 from pathlib import Path
 
 from towline.ipam.prefixes import PrefixSet
-from towline.kernel.contract import Links
+from towline.kernel.contract import Link, Links
+from towline.model.cluster import HostInterface
+from towline.model.desired import ALIAS_PREFIX
 from towline.model.view import View
 
 RESOLV_CONF = Path("/etc/resolv.conf")
@@ -39,6 +41,15 @@ class HostPrefixes:
             fresh.add(server)
         self.current = fresh
         self.stale = self._changed
+
+
+def host_interfaces(links: Links, view: View) -> list[HostInterface]:
+    """From the kernel, in its order; runs in the writer thread. KernelError. Link-local IPv6 addresses are not told."""
+
+    def own(link: Link) -> bool:
+        return link.alias.startswith(ALIAS_PREFIX) or view.network_with_link(link.name) is not None
+
+    return [HostInterface(link.name, link.up, link.addresses, link.kind, own(link)) for link in links.dump()]
 
 
 def _name_servers(path: Path) -> list[str]:

@@ -128,3 +128,77 @@ class Underlay(msgspec.Struct, frozen=True):
     local: str
     port: int = DATA_PATH_PORT
     mtu: int = 1500
+
+
+# what an engine says of itself as a part of a cluster, and of the others
+
+LocalState = Literal["inactive", "pending", "active", "error", "locked"]
+Liveness = Literal["unknown", "down", "ready", "disconnected"]
+
+
+class RemoteManager(msgspec.Struct, frozen=True):
+    """address: host:port of its node API."""
+
+    node: str
+    address: str
+
+
+class SwarmState(msgspec.Struct, frozen=True):
+    """What this node is, from memory. address: bare IP that it advertises. manager: by its certificate. control: it is
+    a manager that works.
+
+    nodes, manager_count, cluster: known on such a manager only, else 0 and None.
+    """
+
+    state: LocalState = "inactive"
+    node_id: str = ""
+    address: str = ""
+    manager: bool = False
+    control: bool = False
+    error: str = ""
+    managers: tuple[RemoteManager, ...] = ()
+    nodes: int = 0
+    manager_count: int = 0
+    cluster: Cluster | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Swarm(msgspec.Struct, frozen=True):
+    """A cluster with its join tokens in full. rotating: the root certificate is being exchanged."""
+
+    cluster: Cluster
+    worker_token: str
+    manager_token: str
+    rotating: bool = False
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    """A node as the cluster sees it now. leader, reachable: of a manager (it has a manager_address). alive: its last
+    report, None when its lease has ended."""
+
+    node: Node
+    state: Liveness = "unknown"
+    message: str = ""
+    leader: bool = False
+    reachable: bool = False
+    alive: Alive | None = None
+
+
+class ClusterStatus(msgspec.Struct, frozen=True):
+    """How the cluster is, as this node knows it. revision: of the cluster, as far as it is known here. silence: seconds
+    since a manager answered this node, None if none has."""
+
+    revision: int
+    nodes: tuple[NodeStatus, ...]
+    silence: float | None = None
+
+
+class HostInterface(msgspec.Struct, frozen=True):
+    """An interface of the host, as addresses are chosen from. kind: the kernel's ("bridge", "veth"), "" for a device.
+    addresses: CIDR with host part. own: this engine made it."""
+
+    name: str
+    up: bool
+    addresses: tuple[str, ...]
+    kind: str = ""
+    own: bool = False

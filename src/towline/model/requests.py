@@ -82,3 +82,42 @@ class StartedSandbox(msgspec.Struct, frozen=True):
     resolv_conf: str
     hostname: str
     hidden: tuple[str, ...] = ()
+
+
+class InitSwarm(msgspec.Struct, frozen=True):
+    """POST /swarm/init, as sent: addresses are unchecked text, pools are CIDR. spec: Docker's Spec, as sent.
+
+    subnet_size, data_path_port: 0 for the default.
+    """
+
+    listen_addr: str = ""
+    advertise_addr: str = ""
+    data_path_addr: str = ""
+    data_path_port: int = 0
+    pools: tuple[str, ...] = ()
+    subnet_size: int = 0
+    force_new_cluster: bool = False
+    autolock: bool = False
+    availability: str = ""
+    spec: dict[str, object] = {}
+
+
+class JoinSwarm(msgspec.Struct, frozen=True):
+    """POST /swarm/join, as sent: addresses are unchecked text."""
+
+    listen_addr: str = ""
+    advertise_addr: str = ""
+    data_path_addr: str = ""
+    remote_addrs: tuple[str, ...] = ()
+    token: str = ""
+    availability: str = ""
+
+
+class UpdateSwarm(msgspec.Struct, frozen=True):
+    """POST /swarm/update. version: the cluster's index that the client saw. spec: Docker's Spec, as sent."""
+
+    version: int
+    spec: dict[str, object]
+    rotate_worker_token: bool = False
+    rotate_manager_token: bool = False
+    rotate_unlock_key: bool = False

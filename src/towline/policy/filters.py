@@ -47,7 +47,7 @@ class NetworkFilter:
     """GET /networks. Raises when made: InvalidParameter, or Failure for an unknown `type` (Docker answers it 500)."""
 
     def __init__(self, filters: Filters) -> None:
-        _check_keys(filters, _LIST_KEYS)
+        check_keys(filters, _LIST_KEYS)
         self._filters = filters
         self._dangling = _dangling(filters.get("dangling", {}))
         self._types = _types(filters.get("type", {}))
@@ -72,7 +72,7 @@ class ContainerFilter:
     """GET /containers/json (moby daemon/list.go). InvalidParameter when made."""
 
     def __init__(self, filters: Filters) -> None:
-        _check_keys(filters, _CONTAINER_KEYS)
+        check_keys(filters, _CONTAINER_KEYS)
         for status in filters.get("status", {}):
             if status not in _STATUSES:
                 raise InvalidParameter(f"invalid filter 'status={status}'")
@@ -106,7 +106,7 @@ class PruneFilter:
     """POST /networks/prune. now: nanoseconds since the epoch. InvalidParameter when made."""
 
     def __init__(self, filters: Filters, now: int) -> None:
-        _check_keys(filters, _PRUNE_KEYS)
+        check_keys(filters, _PRUNE_KEYS)
         until = filters.get("until", {})
         if len(until) > 1:
             raise InvalidParameter("more than one until filter specified")
@@ -151,7 +151,8 @@ class _Pattern:
         return not self._exact or self._exact.get(text, False) or any(p(text) for p in self._patterns)
 
 
-def _check_keys(filters: Filters, known: frozenset[str]) -> None:
+def check_keys(filters: Filters, known: frozenset[str]) -> None:
+    """InvalidParameter for a key that is not known."""
     for key in filters:
         if key not in known:
             raise InvalidParameter(f"invalid filter '{key}'")

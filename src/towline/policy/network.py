@@ -18,14 +18,11 @@ from towline.model.network import RESERVED_NAMES, Network
 from towline.model.requests import ENABLE_IPV4, ENABLE_IPV6, CreateNetwork
 from towline.model.view import View
 from towline.policy.endpoint import live_endpoints
+from towline.policy.swarm import NOT_IN_SWARM
 
 _ADVERTISE = (
     ("com.docker.network.advertise_addr_nmsgs", 0, 3, "an integer"),
     ("com.docker.network.advertise_addr_ms", 100, 2000, "integer milliseconds"),
-)
-_NO_SWARM = (
-    "This node is not a swarm manager. "
-    'Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.'
 )
 
 
@@ -44,7 +41,7 @@ class Admission:
         if request.name in RESERVED_NAMES:
             raise Forbidden(f"operation is not permitted on predefined {request.name} network ")
         if request.driver == "overlay":
-            raise Forbidden(_NO_SWARM)
+            raise Forbidden(NOT_IN_SWARM)
         request = _switch_families(self._with_default_options(request))
         validate(request.pools, bool(request.enable_ipv4), bool(request.enable_ipv6))
         _check_name(request, view)

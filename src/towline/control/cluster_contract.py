@@ -1,0 +1,120 @@
+"""This engine as a part of a cluster, as the API sees it: Docker's swarm verbs, and Towline's own status.
+
+`cluster.swarm` implements it; `NoCluster` stands in its place while an engine is built without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from towline.model.cluster import ClusterStatus, HostInterface, NodeSpec, NodeStatus, Swarm, SwarmState
+from towline.model.errors import Unavailable
+from towline.model.requests import InitSwarm, JoinSwarm, UpdateSwarm
+from towline.policy import swarm as policy
+
+
+class ClusterEngine(Protocol):
+    """Verbs that need a manager raise `policy.swarm.not_a_manager(state)` where this node is none that works.
+
+    Docker's texts and checks are pure, in policy: `swarm` (init, join, leave), `swarm_spec`, `swarm_nodes`.
+    """
+
+    @property
+    def state(self) -> SwarmState:
+        """From memory; never waits, never raises."""
+        ...
+
+    async def init_swarm(self, request: InitSwarm) -> str:
+        """Make a cluster; the id of this node. In order: Unavailable(SWARM_EXISTS) unless force_new_cluster, then
+        `policy.swarm.resolve_init`."""
+        ...
+
+    async def join_swarm(self, request: JoinSwarm) -> None:
+        """Unavailable(SWARM_EXISTS), then `policy.swarm.resolve_join`; Unavailable(JOIN_TIMEOUT) after 20 s: it goes on
+        in the background."""
+        ...
+
+    async def leave_swarm(self, *, force: bool) -> None:
+        """Unavailable(NO_SWARM), then `policy.swarm.check_leave` unless force."""
+        ...
+
+    async def swarm(self) -> Swarm: ...
+    async def update_swarm(self, request: UpdateSwarm) -> None:
+        """`policy.swarm_spec.updated` makes the new spec; Failure(OUT_OF_SEQUENCE) if the index is another one."""
+        ...
+
+    async def unlock_swarm(self, key: str) -> None:
+        """Conflict(NOT_LOCKED) on a manager that works."""
+        ...
+
+    async def unlock_key(self) -> str:
+        """ "" without autolock."""
+        ...
+
+    async def nodes(self) -> Sequence[NodeStatus]:
+        """All there are, as a manager knows them after the last change that it has answered."""
+        ...
+
+    async def update_node(self, node_id: str, version: int, spec: NodeSpec) -> None:
+        """`policy.swarm_nodes.check_update`; Failure(OUT_OF_SEQUENCE) if its index is another one. Promotion and
+        demotion go on after the answer."""
+        ...
+
+    async def remove_node(self, node_id: str, *, force: bool) -> None:
+        """`policy.swarm_nodes.check_removal`."""
+        ...
+
+    async def cluster_status(self) -> ClusterStatus:
+        """On any node of a cluster, also while it is cut off; Unavailable if it is in none."""
+        ...
+
+
+class NoCluster:
+    """An engine outside of any cluster. interfaces: those of the host, read when an address must be chosen."""
+
+    def __init__(self, interfaces: Callable[[], Awaitable[Sequence[HostInterface]]]) -> None:
+        self._interfaces = interfaces
+
+    @property
+    def state(self) -> SwarmState:
+        return SwarmState()
+
+    async def init_swarm(self, request: InitSwarm) -> str:
+        policy.resolve_init(request, await self._interfaces())
+        raise _none()
+
+    async def join_swarm(self, request: JoinSwarm) -> None:
+        policy.resolve_join(request, await self._interfaces())
+        raise _none()
+
+    async def leave_swarm(self, *, force: bool) -> None:
+        raise Unavailable(policy.NO_SWARM)
+
+    async def swarm(self) -> Swarm:
+        raise policy.not_a_manager(self.state)
+
+    async def update_swarm(self, request: UpdateSwarm) -> None:
+        raise policy.not_a_manager(self.state)
+
+    async def unlock_swarm(self, key: str) -> None:
+        raise policy.not_a_manager(self.state)
+
+    async def unlock_key(self) -> str:
+        raise policy.not_a_manager(self.state)
+
+    async def nodes(self) -> Sequence[NodeStatus]:
+        raise policy.not_a_manager(self.state)
+
+    async def update_node(self, node_id: str, version: int, spec: NodeSpec) -> None:
+        raise policy.not_a_manager(self.state)
+
+    async def remove_node(self, node_id: str, *, force: bool) -> None:
+        raise policy.not_a_manager(self.state)
+
+    async def cluster_status(self) -> ClusterStatus:
+        raise Unavailable(policy.NO_SWARM)
+
+
+def _none() -> Unavailable:
+    return Unavailable("this engine was built without a cluster: it can neither begin nor join one")
