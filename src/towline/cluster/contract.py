@@ -74,7 +74,11 @@ class Etcd(Protocol):
         ...
 
     async def transact(self, when: Sequence[Compare], then: Sequence[PutKey | DeleteKey]) -> int | None:
-        """All of `then` if all of `when` holds; the revision, or None if a condition did not hold."""
+        """All of `then` if all of `when` holds; the revision, or None if a condition did not hold.
+
+        NotFound if the lease of a put has ended. InvalidParameter for more than `etcd_limits.OPERATIONS` conditions or
+        changes, more than `etcd_limits.REQUEST_BYTES`, or two changes of one key.
+        """
         ...
 
     def watch(self, prefix: str, since: int) -> AsyncIterator[Watched]:
