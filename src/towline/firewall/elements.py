@@ -50,6 +50,7 @@ def _family(bridge: bytes, suffix: str, family: FamilyRules | None, *, internal:
     if internal or family is None or family.mode == "isolated":
         yield Element(INET, f"internal{suffix}", bridge)
         return
+    yield Element(INET, f"leave{suffix}", bridge)
     if family.mode == "routed":
         yield Element(INET, f"routed{suffix}", bridge)
         return

@@ -42,17 +42,21 @@ _INPUT, _FORWARD = 1, 2
 
 
 def chains() -> tuple[Chain, ...]:
-    return (_forward(), _inbound(), _direct(), _outbound(), _admit(), _input(), _loopback6())
+    return (_forward(), _inbound(), _direct(), _admit(), _input(), _loopback6())
 
 
 def _forward() -> Chain:
+    """What leaves a network that may not is an internal one's. One lookup for both: answers of published ports and
+    all that goes to the world come this way."""
+    leaving = [(*family.match, *member(f"leave{family.suffix}", IIFNAME), goto("admit")) for family in IP_FAMILIES]
     return Chain(
         "forward",
         Hook("filter", _FORWARD, FILTER),
         (
             Rule("the operator's rules", (jump("user"),)),
             Rule("to a network", (*member("bridges", OIFNAME), goto("inbound"))),
-            Rule("from a network", (*member("bridges", IIFNAME), goto("outbound"))),
+            *(Rule("to the world", match) for match in leaving),
+            Rule("out of an internal network", (*member("bridges", IIFNAME), *DROP)),
         ),
     )
 
@@ -101,11 +105,6 @@ def _direct() -> Chain:
         for f in IP_FAMILIES
     ]
     return Chain("direct", rules=tuple(rules))
-
-
-def _outbound() -> Chain:
-    internal = [_internal(family)[0] for family in IP_FAMILIES]
-    return Chain("outbound", rules=(*internal, Rule("to the world", (goto("admit"),))))
 
 
 def _admit() -> Chain:

@@ -43,6 +43,7 @@ def family_sets() -> tuple[Set, ...]:
         target = (ip, "inet_service")
         sets += (
             Set(f"internal{n}", ("ifname",), comment="bridges that nothing enters or leaves"),
+            Set(f"leave{n}", ("ifname",), comment="bridges that packets may leave"),
             Set(f"off{n}", ("ifname",), comment="bridges without this address family"),
             Set(f"masq{n}", ("ifname",), comment="bridges behind the host's address"),
             Set(f"open{n}", ("ifname",), comment="bridges that anybody may reach directly"),
