@@ -16,6 +16,7 @@ from towline.control.controller import Controller
 from towline.kernel.fake import FakeLinks, FakeMonitor, FakeSysctl
 from towline.kernel.fake_nft import FakeNft
 from towline.kernel.fake_sandboxes import FakeFlows, FakeSandboxes
+from towline.kernel.fake_tunnels import FakeTunnels
 from towline.model.config import AddressPool, Config
 from towline.model.network import Network
 from towline.store.contract import Store
@@ -34,6 +35,7 @@ class World:
         self.links = FakeLinks(self.sysctl)
         self.nft = FakeNft()
         self.sandboxes = FakeSandboxes(self.links)
+        self.tunnels = FakeTunnels(self.links)
         self.flows = FakeFlows()
         self.ports = FakeSockets()
         self.dns = FakeNameServers()

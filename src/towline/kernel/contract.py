@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from towline.model.desired import Bridge, Defaults, Interface
+from towline.model.desired import Bridge, Defaults, Interface, Row, Vxlan
 from towline.model.errors import KernelError
 from towline.model.ruleset import AddElements as AddElements
 from towline.model.ruleset import AddTable as AddTable
@@ -23,6 +23,16 @@ from towline.model.ruleset import InsertForeign as InsertForeign
 from towline.model.ruleset import NftChange as NftChange
 from towline.model.ruleset import TableId
 from towline.model.ruleset import TableState as TableState
+
+
+class VxlanState(msgspec.Struct, frozen=True):
+    """What a VXLAN device was made with. local: bare address, "" if none. plain: all else is as we make it (proxy on;
+    no learning, no default remote, no miss notifications, UDP checksums on)."""
+
+    vni: int
+    port: int
+    local: str
+    plain: bool = True
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -44,6 +54,7 @@ class Link(msgspec.Struct, frozen=True):
     ipv6_off: bool = False
     accept_ra: bool = False
     route_localnet: bool = False
+    vxlan: VxlanState | None = None
 
 
 class HostRoute(msgspec.Struct, frozen=True):
@@ -84,6 +95,46 @@ class Links(Protocol):
     def find(self, name: str) -> Link | None: ...
     def routes(self) -> list[HostRoute]:
         """On-link routes of both families, main table; default routes are not in it."""
+        ...
+
+
+ELSEWHERE = "?"
+"""In the place of a VTEP: an FDB row that leads where none of ours does (no VTEP, another port or VNI)."""
+
+
+class Tunnels(Protocol):
+    """VXLAN devices and their rows. Many items and messages go in one or two sends. Reading raises KernelError.
+
+    They are found and removed by `Links`, as all links are. Addresses are in canonical form, MACs in lower case.
+    """
+
+    def create(self, tunnels: Sequence[Vxlan]) -> list[KernelError | None]:
+        """Make each device, without rows, as a port of its bridge; up only when it is complete. Per item None or the
+        refusal: EEXIST (a link of that name, or a device with this VNI and port), ENODEV (no such bridge). Nothing is
+        left of a refused one."""
+        ...
+
+    def repair(self, tunnels: Sequence[Vxlan]) -> list[KernelError | None]:
+        """Bring existing devices of these names to the desired state, changing only what differs, with the rows that
+        they have. What the kernel does not change (VNI, port, local address, options) means that it is made anew. A
+        device that was down has lost its neighbour rows: compare them next. EEXIST: the link is of another kind."""
+        ...
+
+    def silence(self, names: Sequence[str]) -> list[KernelError | None]:
+        """Set devices down that are going: no frame passes, and what happens to their rows is reported no more. ENODEV
+        if absent."""
+        ...
+
+    def set_rows(self, name: str, puts: Sequence[Row], gone: Sequence[Row]) -> KernelError | None:
+        """Each put replaces what the device has for its MAC and addresses, without a moment in between; then what is
+        gone goes, unless a put has taken it over (a MAC that has another VTEP by now, an address of another MAC).
+
+        vtep "": no FDB row is meant. All are tried; answers the first refusal. ENODEV: no such device; EAFNOSUPPORT: a
+        VTEP of the other family. KernelError with EINVAL, and nothing done: a MAC or an address that is none."""
+        ...
+
+    def rows(self, name: str) -> list[Row]:
+        """The device's permanent rows, whoever made them. ENODEV: no such device."""
         ...
 
 
@@ -202,6 +253,8 @@ class Kernel(Protocol):
     @property
     def links(self) -> Links: ...
     @property
+    def tunnels(self) -> Tunnels: ...
+    @property
     def nft(self) -> Nft: ...
     @property
     def sysctl(self) -> Sysctl: ...
@@ -212,7 +265,7 @@ class Kernel(Protocol):
     def close(self) -> None: ...
 
 
-DriftKind = Literal["links", "routes", "rules", "overrun"]
+DriftKind = Literal["links", "routes", "rules", "rows", "overrun"]
 
 
 class Drift(msgspec.Struct, frozen=True):
@@ -220,7 +273,8 @@ class Drift(msgspec.Struct, frozen=True):
 
     links: a link, or an address that went; name is the link's name, or "". link: as it is now, without its addresses;
     None if it is gone or must be asked for. routes: the host's routes. rules: our tables, or a chain of other software
-    that has a rule of ours, or should. overrun: notifications were lost (ENOBUFS): everything must be compared.
+    that has a rule of ours, or should. rows: of a VXLAN device of ours, whose name this is. overrun: notifications were
+    lost (ENOBUFS): everything must be compared.
     """
 
     kind: DriftKind

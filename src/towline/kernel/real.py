@@ -12,6 +12,7 @@ from towline.kernel.ports import HeldPorts
 from towline.kernel.rtnl import RtnlLinks
 from towline.kernel.sandboxes import RealSandboxes
 from towline.kernel.sysctl import ProcSysctl
+from towline.kernel.vxlan import RtnlTunnels
 from towline.model.ruleset import TableId
 
 
@@ -21,6 +22,7 @@ class RealKernel:
     def __init__(self) -> None:
         self.sysctl = ProcSysctl()
         self.links = RtnlLinks(self.sysctl)
+        self.tunnels = RtnlTunnels(ipv6=self.sysctl.read("net/ipv6/conf/all/disable_ipv6") is not None)
         self.nft = NfNetlinkNft()
         self.sandboxes = RealSandboxes(self.sysctl)
         self.flows = CtNetlinkFlows()
@@ -28,6 +30,7 @@ class RealKernel:
     def close(self) -> None:
         self.sandboxes.close()
         self.flows.close()
+        self.tunnels.close()
         self.links.close()
         self.nft.close()
 

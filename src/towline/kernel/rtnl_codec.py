@@ -22,6 +22,7 @@ from towline.kernel.netlink import (
     parse_attrs,
 )
 from towline.kernel.rtnl_settings import IFLA_AF_SPEC, Settings, parse_settings, settings_attr
+from towline.kernel.vxlan_info import parse_vxlan
 
 NETLINK_ROUTE = 0
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
@@ -217,10 +218,12 @@ def parse_link(body: bytes) -> LinkInfo | None:
     attrs = parse_attrs(memoryview(body)[IFINFOMSG.size :])
     af_spec = attrs.get(IFLA_AF_SPEC, b"")
     settings = parse_settings(af_spec) if family == socket.AF_UNSPEC else Settings()  # a bridge's VLANs are there too
+    info = parse_attrs(attrs.get(IFLA_LINKINFO, b""))
+    kind = text(info.get(IFLA_INFO_KIND))
     link = Link(
         index=index,
         name=text(attrs.get(IFLA_IFNAME)),
-        kind=text(parse_attrs(attrs.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND)),
+        kind=kind,
         alias=text(attrs.get(IFLA_IFALIAS)),
         up=bool(flags & IFF_UP),
         mtu=number(attrs.get(IFLA_MTU)),
@@ -230,6 +233,7 @@ def parse_link(body: bytes) -> LinkInfo | None:
         ipv6_off=settings.ipv6_off,
         accept_ra=settings.accept_ra,
         route_localnet=settings.route_localnet,
+        vxlan=parse_vxlan(info.get(IFLA_INFO_DATA, b"")) if kind == "vxlan" else None,
     )
     return LinkInfo(link, number(attrs.get(IFLA_GROUP)), family)
 

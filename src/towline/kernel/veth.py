@@ -12,27 +12,20 @@ by which the next start finds and removes it.
 from __future__ import annotations
 
 import errno
-import secrets
-import socket
-import struct
-from fcntl import ioctl
 
 from towline.kernel import rtnl_codec as codec
 from towline.kernel import veth_codec
 from towline.kernel.contract import Sysctl
 from towline.kernel.netlink import NetlinkSocket
 from towline.kernel.netns import entered
-from towline.kernel.rtnl import FIRST_INDEX
+from towline.kernel.probe import LinkProbe
 from towline.kernel.rtnl_steps import Step, send_steps
 from towline.kernel.veth_inside import configure
 from towline.kernel.veth_ready import settle_carrier
+from towline.kernel.vxlan_codec import fix_port_mac
 from towline.model.desired import Interface
 from towline.model.errors import KernelError
 
-_SIOCGIFNAME, _SIOCGIFINDEX = 0x8910, 0x8933
-_IFREQ = struct.Struct("16si20x")
-_IFREQ_INDEX = struct.Struct("16xi20x")
-_NAME_MAX = 15
 _IPV6_MIN_MTU = 1280
 
 
@@ -44,23 +37,15 @@ class Veths:
         self._sysctl = sysctl
         self._ipv6 = ipv6
         self._socket = NetlinkSocket(codec.NETLINK_ROUTE)
-        self._probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._probe = LinkProbe()
 
     def close(self) -> None:
         self._socket.close()
         self._probe.close()
 
     def index(self, name: str) -> int:
-        """The ifindex of a link of the host, 0 if there is none (anymore): names on their way out are free already."""
-        data = name.encode(errors="surrogateescape")
-        if not data or len(data) > _NAME_MAX:
-            return 0
-        try:
-            return int(_IFREQ_INDEX.unpack(ioctl(self._probe, _SIOCGIFINDEX, _IFREQ.pack(data, 0)))[0])
-        except OSError as error:
-            if error.errno == errno.ENODEV:
-                return 0
-            raise KernelError(error.errno or errno.EIO, f"find link {name}") from error
+        """See `LinkProbe.index`."""
+        return self._probe.index(name)
 
     def plug(self, namespace: int, path: str, interface: Interface) -> None:
         """See `contract.Sandboxes.join`. namespace: a descriptor of it."""
@@ -69,7 +54,7 @@ class Veths:
             with entered(namespace, path):
                 configure(interface, self._sysctl, ipv6=self._ipv6)
             for name in (interface.host_name, interface.bridge):
-                settle_carrier(self._probe, name)
+                settle_carrier(self._probe.socket, name)
         except BaseException:
             self._delete(index)
             raise
@@ -78,32 +63,22 @@ class Veths:
         host, name = interface.host_name, interface.name
         if not (bridge := self.index(interface.bridge)):
             raise KernelError(errno.ENODEV, f"plug {host} into bridge {interface.bridge}")
-        index = self._free_index()
+        index = self._probe.free_index()
         attrs = [codec.alias_attr(interface.alias)]
         if self._ipv6 and _fits_ipv6(interface):
             attrs.append(codec.link_local_attr(automatic=False))
         steps = [
             Step(veth_codec.new_veth(index, interface, bridge, namespace), f"make {host} with {name} in {path}"),
-            Step(veth_codec.change_port(index, *attrs), f"set alias and hairpin of {host}"),
+            Step(veth_codec.change_port(index, *attrs, fixed=interface.fixed), f"set alias and hairpin of {host}"),
         ]
+        if interface.fixed:
+            steps.append(Step(fix_port_mac(index, interface.mac), f"fix {interface.mac} at {host}"))
         if refused := send_steps(self._socket, steps):
             taken = self.index(host)
             if taken == index:
                 self._delete(index)
             raise _explained(refused, interface, host_taken=taken not in (0, index))
         return index
-
-    def _free_index(self) -> int:
-        """An index that no link has, out of the range that only we use: what follows a refused creation in the same
-        send must not reach somebody else's link."""
-        while True:
-            index = FIRST_INDEX + secrets.randbelow(FIRST_INDEX)
-            try:
-                ioctl(self._probe, _SIOCGIFNAME, _IFREQ.pack(b"", index))
-            except OSError as error:
-                if error.errno == errno.ENODEV:
-                    return index
-                raise KernelError(error.errno or errno.EIO, "choose a link index") from error
 
     def _delete(self, index: int) -> None:
         self._socket.transact([codec.delete_link(index)])

@@ -27,9 +27,10 @@ from towline.model.desired import Interface
 
 _IFLA_NET_NS_FD = 28
 _VETH_INFO_PEER = 1
-_IFLA_BRPORT_MODE = 4
+_IFLA_BRPORT_MODE, _IFLA_BRPORT_LEARNING, _IFLA_BRPORT_UNICAST_FLOOD = 4, 8, 9
 _U32 = struct.Struct("=I")
 _HAIRPIN = b"\x01"
+_OFF = b"\x00"
 _LINK_LOCAL = b"\xfe\x80" + bytes(6)
 
 
@@ -46,10 +47,11 @@ def new_veth(index: int, interface: Interface, bridge: int, namespace: int) -> M
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, head + b"".join(attrs))
 
 
-def change_port(index: int, *attrs: bytes) -> Message:
+def change_port(index: int, *attrs: bytes, fixed: bool = False) -> Message:
     """Attributes of an existing bridge port, and hairpin: what comes in may go out by the same port, as a sandbox needs
-    that reaches itself by a published port."""
-    mode = nest(IFLA_INFO_SLAVE_DATA, attr(_IFLA_BRPORT_MODE, _HAIRPIN))
+    that reaches itself by a published port. fixed: it learns no MAC, and frames for unknown ones do not go to it."""
+    flags = [attr(_IFLA_BRPORT_LEARNING, _OFF), attr(_IFLA_BRPORT_UNICAST_FLOOD, _OFF)] if fixed else []
+    mode = nest(IFLA_INFO_SLAVE_DATA, attr(_IFLA_BRPORT_MODE, _HAIRPIN), *flags)
     port = nest(IFLA_LINKINFO, attr(IFLA_INFO_SLAVE_KIND, b"bridge\0"), mode)
     return Message(RTM_NEWLINK, 0, IFINFOMSG.pack(0, 0, index, 0, 0) + b"".join([*attrs, port]))
 

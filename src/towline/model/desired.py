@@ -5,12 +5,14 @@ A link is recognised by a restarted daemon by its alias `towline:<kind>:<id>`.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Literal
 
 import msgspec
 
 ALIAS_PREFIX = "towline:"
 GatewayMode = Literal["nat", "nat-unprotected", "routed", "isolated"]
+_HEX_ID = 64
 
 
 def network_alias(network_id: str) -> str:
@@ -21,9 +23,15 @@ def endpoint_alias(endpoint_id: str) -> str:
     return f"{ALIAS_PREFIX}endpoint:{endpoint_id}"
 
 
+def tunnel_alias(network_id: str) -> str:
+    return f"{ALIAS_PREFIX}tunnel:{network_id}"
+
+
 def stable_mac(record_id: str) -> str:
-    """A locally administered unicast address made from the id: the same after every restart and repair."""
-    return "02:" + ":".join(record_id[i : i + 2] for i in range(0, 10, 2))
+    """A locally administered unicast address made from the id: the same after every restart and repair. Of an id of 64
+    hex digits its first ten; another one (25 digits of base 36) is hashed."""
+    digits = record_id if len(record_id) == _HEX_ID else sha256(record_id.encode()).hexdigest()
+    return "02:" + ":".join(digits[i : i + 2] for i in range(0, 10, 2))
 
 
 class Bridge(msgspec.Struct, frozen=True):
@@ -44,6 +52,33 @@ class Bridge(msgspec.Struct, frozen=True):
     route_localnet: bool = False
 
 
+class Vxlan(msgspec.Struct, frozen=True):
+    """A VXLAN device, up, a port of a bridge: the way from this host to the others for one network.
+
+    It learns nothing and floods nothing: frames go where its rows say (`Row`), and ARP and neighbour solicitation for
+    their addresses are answered from them on this host. vni: VXLAN id, 24 bits. port: UDP. local: bare address of this
+    host, IPv4 or IPv6, that packets are sent from; the rows' VTEPs are of its family. bridge: name of the link.
+    """
+
+    name: str
+    alias: str
+    mac: str
+    vni: int
+    port: int
+    local: str
+    mtu: int
+    bridge: str
+
+
+class Row(msgspec.Struct, frozen=True):
+    """An endpoint on another host as a VXLAN device knows it: one FDB row (MAC -> VTEP), and one neighbour row (address
+    -> MAC) per address. vtep, addresses: bare. As read from the kernel, vtep is "" where only neighbour rows are."""
+
+    mac: str
+    vtep: str
+    addresses: tuple[str, ...] = ()
+
+
 class Route(msgspec.Struct, frozen=True):
     """destination: CIDR, "0.0.0.0/0" or "::/0" for a default route. gateway "": on-link."""
 
@@ -57,7 +92,8 @@ class Interface(msgspec.Struct, frozen=True):
     host_name, alias: the host end. bridge: name of the bridge it is plugged into. name: in the sandbox. addresses:
     CIDR, both families, added without duplicate address detection. sysctls: (path relative to /proc/sys, value) in the
     sandbox's namespace. ipv6_off: no IPv6 on the sandbox's end. Default routes belong to the sandbox, not to one
-    interface: see `Defaults`.
+    interface: see `Defaults`. fixed: the bridge holds the MAC at this port by a permanent row, learns nothing from it
+    and floods nothing to it; so the endpoint is reached however long it was silent, and nobody can take its place.
     """
 
     host_name: str
@@ -70,6 +106,7 @@ class Interface(msgspec.Struct, frozen=True):
     routes: tuple[Route, ...] = ()
     sysctls: tuple[tuple[str, str], ...] = ()
     ipv6_off: bool = False
+    fixed: bool = False
 
 
 class Defaults(msgspec.Struct, frozen=True):
@@ -92,6 +129,7 @@ class NetworkRules(msgspec.Struct, frozen=True):
 
     bridge: interface name. icc: endpoints may talk to each other. internal: nothing enters or leaves.
     trusted: host interfaces from which direct access is allowed (com.docker.network.bridge.trusted_host_interfaces).
+    sealed: the bridge is no way to or from this host either; its endpoints talk to each other and through its tunnel.
     """
 
     bridge: str
@@ -100,13 +138,16 @@ class NetworkRules(msgspec.Struct, frozen=True):
     icc: bool = True
     internal: bool = False
     trusted: tuple[str, ...] = ()
+    sealed: bool = False
 
 
 class Desired(msgspec.Struct, frozen=True):
-    """Everything one network needs in the kernel. Both None for host, null and config-only networks."""
+    """Everything one network needs in the kernel; nothing for host, null and config-only networks. tunnel: made after
+    the bridge. What goes through it is known later and elsewhere: its rows."""
 
     bridge: Bridge | None = None
     rules: NetworkRules | None = None
+    tunnel: Vxlan | None = None
 
 
 NOTHING = Desired()
