@@ -1,0 +1,141 @@
+"""What a node keeps of itself under `<data-root>/cluster/`: who it is, and the files that prove it.
+
+The directory is made in one step: everything is written into a directory beside it, which is renamed. Later changes
+replace single files. So after a crash the node either is in the cluster or is not.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from towline.cluster import pki
+from towline.model.cluster import DATA_PATH_PORT, LISTEN_PORT
+from towline.model.errors import StoreCorrupt, StoreError, TowlineError
+from towline.store.files import sync_directory
+
+_STATE, _PROOF, _CA = "node.json", "node.pem", "ca.pem"
+
+_KEY_BEGINS = "-----BEGIN PRIVATE KEY-----"
+
+
+class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
+    """node, cluster: ids. listen, advertise, data_path: bare addresses; managers: host:port of their node APIs.
+
+    local: a bare address at which this host reaches its own node API.
+    """
+
+    node: str
+    cluster: str
+    listen: str
+    advertise: str
+    data_path: str
+    local: str = ""
+    port: int = LISTEN_PORT
+    data_path_port: int = DATA_PATH_PORT
+    managers: tuple[str, ...] = ()
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """PEM all."""
+
+    certificate: str
+    key: str
+    ca: str
+
+
+class IdentityFiles:
+    """root: `<data-root>/cluster`, a directory that exists only while the node is in a cluster. proof: certificate and
+    key in one file, so that a renewal replaces both at once. etcd: a manager's etcd member."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.proof, self.ca = root / _PROOF, root / _CA
+        self.etcd = root / "etcd"
+
+    def load(self) -> Identity | None:
+        """None: in no cluster. StoreCorrupt, naming the file, if something is missing or cannot be read."""
+        if not self.root.exists():
+            return None
+        path = self.root / _STATE
+        try:
+            identity = msgspec.json.decode(path.read_bytes(), type=Identity)
+            held = self.credentials()
+            subject = pki.subject_of(held.certificate)
+            sound = pki.signed_by(held.certificate, held.ca) and pki.belong_together(held.certificate, held.key)
+        except (OSError, UnicodeDecodeError, msgspec.MsgspecError, TowlineError) as error:
+            raise self._damaged(str(error)) from None
+        if not sound or (subject.node, subject.cluster) != (identity.node, identity.cluster):
+            raise self._damaged("its certificate is another's")
+        return identity
+
+    def credentials(self) -> Credentials:
+        """OSError."""
+        certificate, mark, key = self.proof.read_text().partition(_KEY_BEGINS)
+        return Credentials(certificate, mark + key, self.ca.read_text())
+
+    def begin(self, identity: Identity, credentials: Credentials) -> None:
+        """The node is in the cluster from the moment this returns. StoreError."""
+        fresh = self.root.with_name(self.root.name + ".new")
+        try:
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir(mode=0o700, parents=True)
+            _write(fresh / _PROOF, credentials.certificate + credentials.key)
+            _write(fresh / _CA, credentials.ca)
+            _write(fresh / _STATE, msgspec.json.encode(identity).decode())
+            sync_directory(fresh)
+            fresh.rename(self.root)
+            sync_directory(self.root.parent)
+        except OSError as error:
+            raise StoreError(f"{self.root}: {error.strerror}") from error
+
+    def save(self, identity: Identity) -> None:
+        self._replace(_STATE, msgspec.json.encode(identity).decode())
+
+    def save_certificate(self, certificate: str, key: str) -> None:
+        """Renewed ones."""
+        self._replace(_PROOF, certificate + key)
+
+    def erase(self) -> None:
+        """The node is in no cluster from the moment this returns."""
+        gone = self.root.with_name(self.root.name + ".gone")
+        try:
+            shutil.rmtree(gone, ignore_errors=True)
+            if self.root.exists():
+                self.root.rename(gone)
+                sync_directory(self.root.parent)
+        except OSError as error:
+            raise StoreError(f"{self.root}: {error.strerror}") from error
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """What a crash left half made or half removed."""
+        for suffix in (".new", ".gone"):
+            shutil.rmtree(self.root.with_name(self.root.name + suffix), ignore_errors=True)
+
+    def _replace(self, name: str, text: str) -> None:
+        temporary = self.root / f"{name}.new"
+        try:
+            temporary.unlink(missing_ok=True)
+            _write(temporary, text)
+            temporary.rename(self.root / name)
+            sync_directory(self.root)
+        except OSError as error:
+            raise StoreError(f"{self.root / name}: {error.strerror}") from error
+
+    def _damaged(self, why: str) -> StoreCorrupt:
+        return StoreCorrupt(
+            f"{self.root}: this node's identity in its cluster is damaged ({why}): restore the directory, or move it "
+            "away and join again"
+        )
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
