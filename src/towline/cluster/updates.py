@@ -1,0 +1,84 @@
+"""Collects what one revision, or several of them, changed, as Updates per scope."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from towline.cluster.contract import Update
+from towline.model.cluster import Alive, Cluster, Node, Peer
+from towline.model.network import Network
+
+T = TypeVar("T")
+
+
+class Changes:
+    """Per kind: id -> the record, or None for one that is gone. The last word on an id counts."""
+
+    def __init__(self, revision: int) -> None:
+        self.revision = revision
+        self.cluster: Cluster | None = None
+        self.nodes: dict[str, Node | None] = {}
+        self.alive: dict[str, Alive | None] = {}
+        self.networks: dict[str, Network | None] = {}
+        self._peers: dict[str, dict[str, Peer | None]] = {}
+
+    def put_peer(self, peer: Peer) -> None:
+        self._peers.setdefault(peer.network, {})[peer.id] = peer
+
+    def drop_peer(self, network_id: str, peer_id: str) -> None:
+        self._peers.setdefault(network_id, {})[peer_id] = None
+
+    def updates(self) -> dict[str, Update]:
+        """By scope; scopes without a change are left out."""
+        found = {
+            network_id: Update(self.revision, peers=_present(peers), gone_peers=_gone(peers))
+            for network_id, peers in self._peers.items()
+        }
+        if self.cluster or self.nodes or self.alive or self.networks:
+            found["base"] = self._base()
+        return found
+
+    def _base(self) -> Update:
+        return Update(
+            self.revision,
+            cluster=self.cluster,
+            nodes=_present(self.nodes),
+            alive=_present(self.alive),
+            networks=_present(self.networks),
+            gone_nodes=_gone(self.nodes),
+            gone_alive=_gone(self.alive),
+            gone_networks=_gone(self.networks),
+        )
+
+
+def merge(updates: Iterable[Update]) -> Update:
+    """Several Updates of one scope, in their order, as one (none of them a snapshot, at least one)."""
+    merged = Changes(0)
+    peers: dict[str, Peer | None] = {}
+    for update in updates:
+        merged.revision = update.revision
+        merged.cluster = update.cluster or merged.cluster
+        for record in update.nodes:
+            merged.nodes[record.id] = record
+        for alive in update.alive:
+            merged.alive[alive.node] = alive
+        for network in update.networks:
+            merged.networks[network.id] = network
+        for peer in update.peers:
+            peers[peer.id] = peer
+        merged.nodes.update(dict.fromkeys(update.gone_nodes))
+        merged.alive.update(dict.fromkeys(update.gone_alive))
+        merged.networks.update(dict.fromkeys(update.gone_networks))
+        peers.update(dict.fromkeys(update.gone_peers))
+    return replace(merged._base(), peers=_present(peers), gone_peers=_gone(peers))
+
+
+def _present(records: Mapping[str, T | None]) -> tuple[T, ...]:
+    return tuple(record for record in records.values() if record is not None)
+
+
+def _gone(records: Mapping[str, T | None]) -> tuple[str, ...]:
+    return tuple(key for key, record in records.items() if record is None)

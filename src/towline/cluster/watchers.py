@@ -1,0 +1,85 @@
+"""One watcher of a scope: what it is due, bounded however slow it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+
+from towline.cluster.contract import Update
+from towline.cluster.updates import merge
+
+MOST_WAITING = 4096
+"""Records that wait for one watcher; past that it gets a snapshot instead."""
+
+
+class Watcher:
+    """snapshot: makes one of the scope now. idle: seconds without a change after which the revision is told."""
+
+    def __init__(self, snapshot: Callable[[], Update], idle: float, most: int = MOST_WAITING) -> None:
+        self._snapshot = snapshot
+        self._idle = idle
+        self._most = most
+        self._waiting: deque[Update] = deque()
+        self._records = 0
+        self._behind = True
+        self._ended: Exception | None = None
+        self._woken = asyncio.Event()
+
+    def push(self, update: Update) -> None:
+        if not self._behind:
+            self._waiting.append(update)
+            self._records += _size(update)
+            if self._records > self._most:
+                self.start_over()
+        self._woken.set()
+
+    def start_over(self) -> None:
+        """What waited is void: the next thing told is a snapshot."""
+        self._waiting.clear()
+        self._records = 0
+        self._behind = True
+        self._woken.set()
+
+    def end(self, error: Exception) -> None:
+        """After what waits, the stream ends with this error."""
+        self._ended = error
+        self._woken.set()
+
+    async def updates(self, revision: Callable[[], int]) -> AsyncIterator[Update]:
+        told = 0
+        while True:
+            if (update := self._next()) is None:
+                if self._ended is not None:
+                    raise self._ended
+                if await self._woken_in_time() or revision() == told:
+                    continue
+                update = Update(revision())
+            told = update.revision
+            yield update
+
+    async def _woken_in_time(self) -> bool:
+        try:
+            await asyncio.wait_for(self._woken.wait(), self._idle)
+        except TimeoutError:
+            return False
+        return True
+
+    def _next(self) -> Update | None:
+        """A single change is passed on as the object that all watchers get; several become one."""
+        self._woken.clear()
+        if self._behind and self._ended is None:
+            self._behind = False
+            return self._snapshot()
+        if not self._waiting:
+            return None
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        self._records = 0
+        return waiting[0] if len(waiting) == 1 else merge(waiting)
+
+
+def _size(update: Update) -> int:
+    changed = len(update.nodes) + len(update.alive) + len(update.networks) + len(update.peers)
+    gone = len(update.gone_nodes) + len(update.gone_alive) + len(update.gone_networks) + len(update.gone_peers)
+    return changed + gone
