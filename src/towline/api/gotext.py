@@ -35,6 +35,22 @@ def parse_bool(name: str, text: str) -> bool:
     )
 
 
+def parse_uint(what: str, text: str) -> int:
+    """A query parameter that Docker reads with strconv.ParseUint: `invalid WHAT 'TEXT': ...`. InvalidParameter."""
+    if text.isascii() and text.isdigit():
+        if int(text[-40:]) < 2**64 and not text[:-40].strip("0"):
+            return int(text[-40:])
+        reason = "value out of range"
+    else:
+        reason = "invalid syntax"
+    raise InvalidParameter(f"invalid {what} '{text}': strconv.ParseUint: parsing {quote(text)}: {reason}")
+
+
+def loose_bool(text: str) -> bool:
+    """A query parameter that Docker reads with httputils.BoolValue: anything is true but these."""
+    return text.strip().lower() not in ("", "0", "no", "false", "none")
+
+
 def _quote_char(char: str) -> str:
     if char in _ESCAPES:
         return _ESCAPES[char]

@@ -10,7 +10,7 @@ from towline.api import body, wire_endpoint, wire_in, wire_out
 from towline.api.call import Call, empty_answer, json_answer, json_value
 from towline.api.gotext import parse_bool
 from towline.model.endpoint import Endpoint
-from towline.model.errors import InvalidParameter
+from towline.model.errors import InvalidParameter, NotFound
 from towline.model.network import Network
 from towline.policy import resolve
 from towline.policy.filters import NetworkFilter, PruneFilter, parse
@@ -27,7 +27,8 @@ async def list_networks(call: Call) -> web.Response:
     engine, fragments = call.engine, call.fragments
     filters = parse(call.query.get("filters", ""))
     everything = engine.networks()
-    networks = _select(call, NetworkFilter(filters), everything) if filters else everything
+    visible = everything if engine.cluster.state.manager else [n for n in everything if _is_visible(call, n)]
+    networks = _select(call, NetworkFilter(filters), visible) if filters else visible
     items = [fragments.of(network) for network in networks]
     if call.version < wire_out.LIST_WITHOUT_CONTAINERS:
         endpoints = (_live(call, network.id) for network in networks)
@@ -46,13 +47,14 @@ def _select(call: Call, wanted: NetworkFilter, networks: list[Network]) -> list[
 async def inspect_network(call: Call) -> web.Response:
     parse_bool("verbose", call.query.get("verbose", ""))
     scope = call.query.get("scope", "") if call.version >= _SCOPE_SINCE else ""
-    network = resolve.for_get(call.engine, call.term, scope)
+    network = resolve.for_get(_Visible(call), call.term, scope)
     with_status = call.version >= wire_out.INSPECT_WITH_STATUS
     return json_answer(
         wire_out.inspect(
             call.fragments.of(network),
             _live(call, network.id),
             call.engine.subnet_status(network.id) if with_status else None,
+            call.engine.cluster.peers(network.id) if network.scope == "swarm" else (),
         )
     )
 
@@ -64,6 +66,9 @@ async def create_network(call: Call) -> web.Response:
 
 
 async def remove_network(call: Call) -> web.Response:
+    state = call.engine.cluster.state
+    if state.state != "inactive" and not state.manager:
+        _refuse_on_worker(call)
     await call.engine.remove_network(call.term, wait=_waits(call))
     return empty_answer(204)
 
@@ -87,6 +92,36 @@ async def disconnect(call: Call) -> web.Response:
     request: wire_endpoint.DisconnectRequest = await body.read(call.request, _DISCONNECT)
     await call.engine.disconnect(call.term, _container(request.container), force=bool(request.force))
     return empty_answer()
+
+
+def _is_visible(call: Call, network: Network) -> bool:
+    """A node that is no manager shows a swarm network while it has endpoints on it."""
+    return network.scope != "swarm" or call.engine.cluster.state.manager or bool(call.engine.endpoints_of(network.id))
+
+
+class _Visible:
+    """The networks that this node shows, as a `resolve.Lookup`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def network(self, network_id: str, /) -> Network | None:
+        return self._shown(self._call.engine.network(network_id))
+
+    def network_named(self, name: str, /) -> Network | None:
+        return self._shown(self._call.engine.network_named(name))
+
+    def networks(self) -> list[Network]:
+        return [network for network in self._call.engine.networks() if _is_visible(self._call, network)]
+
+    def _shown(self, network: Network | None) -> Network | None:
+        return network if network is not None and _is_visible(self._call, network) else None
+
+
+def _refuse_on_worker(call: Call) -> None:
+    """On a worker, swarm networks cannot be removed: Docker says that there are none."""
+    if resolve.for_delete(call.engine, call.term).scope == "swarm":
+        raise NotFound(f"network {call.term} not found")
 
 
 def _live(call: Call, network_id: str) -> list[Endpoint]:

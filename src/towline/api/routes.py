@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from towline.api import containers, events, networks, own, sandboxes, system
+from towline.api import cluster, containers, events, networks, nodes, own, sandboxes, swarm, swarm_objects, system
 from towline.api.call import Handler
 from towline.api.router import Router
 
@@ -17,6 +17,15 @@ DOCKER: dict[tuple[str, str], Handler] = {
     ("GET", "/networks/"): networks.list_networks,
     ("POST", "/networks/create"): networks.create_network,
     ("POST", "/networks/prune"): networks.prune_networks,
+    ("GET", "/swarm"): swarm.inspect,
+    ("GET", "/swarm/unlockkey"): swarm.unlock_key,
+    ("POST", "/swarm/init"): swarm.init,
+    ("POST", "/swarm/join"): swarm.join,
+    ("POST", "/swarm/leave"): swarm.leave,
+    ("POST", "/swarm/update"): swarm.update,
+    ("POST", "/swarm/unlock"): swarm.unlock,
+    ("GET", "/nodes"): nodes.list_nodes,
+    **swarm_objects.EXACT,
 }
 NETWORK: dict[tuple[str, str], Handler] = {
     ("GET", ""): networks.inspect_network,
@@ -28,6 +37,12 @@ CONTAINER: dict[tuple[str, str], Handler] = {
     ("GET", "/json"): containers.inspect_container,
     ("GET", "/top"): containers.top,
     ("GET", "/logs"): containers.logs,
+}
+OBJECT: dict[tuple[str, str, str], Handler] = {
+    ("GET", "/nodes", ""): nodes.inspect_node,
+    ("DELETE", "/nodes", ""): nodes.remove_node,
+    ("POST", "/nodes", "/update"): nodes.update_node,
+    **swarm_objects.BY_ID,
 }
 OWN: dict[tuple[str, str], Handler] = {
     ("GET", "/towline/v1/networks/{id}/leases"): own.leases,
@@ -42,9 +57,10 @@ OWN: dict[tuple[str, str], Handler] = {
     ("POST", "/towline/v1/sandboxes/{id}/stop"): sandboxes.stop,
     ("GET", "/towline/v1/sandboxes/{id}/logs"): containers.logs,
     ("GET", "/towline/v1/sandboxes/{id}/explain"): sandboxes.explain,
+    ("GET", "/towline/v1/cluster"): cluster.status,
     ("GET", "/towline/v1/openapi.json"): own.openapi,
 }
 
 
 def router() -> Router[Handler]:
-    return Router(DOCKER, NETWORK, CONTAINER, OWN)
+    return Router(DOCKER, NETWORK, CONTAINER, OBJECT, OWN)

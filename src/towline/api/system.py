@@ -13,7 +13,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from towline import __version__
-from towline.api import versions
+from towline.api import versions, wire_swarm
 from towline.api.call import TEXT_HEADERS, Call, json_value
 from towline.api.wire_out import rfc3339_nano
 
@@ -31,7 +31,11 @@ _OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
 
 
 async def ping(call: Call) -> web.Response:
-    return web.Response(body=b"OK" if call.request.method == "GET" else b"", headers=_PING_HEADERS)
+    headers = _PING_HEADERS
+    if (swarm := wire_swarm.ping_state(call.engine.cluster.state)) != "inactive":
+        headers = CIMultiDict(headers)
+        headers["Swarm"] = swarm
+    return web.Response(body=b"OK" if call.request.method == "GET" else b"", headers=headers)
 
 
 async def version(call: Call) -> web.Response:
@@ -87,22 +91,12 @@ async def info(call: Call) -> web.Response:
             "InitBinary": "",
             "SecurityOptions": [],
             "DefaultAddressPools": pools,
-            "Swarm": _NO_SWARM,
+            "Swarm": wire_swarm.info(call.engine.cluster.state),
             "Warnings": [],
             "IPv4Forwarding": _sysctl("net/ipv4/ip_forward") == "1",
             **_host(),
         }
     )
-
-
-_NO_SWARM: dict[str, Any] = {
-    "NodeID": "",
-    "NodeAddr": "",
-    "LocalNodeState": "inactive",
-    "ControlAvailable": False,
-    "Error": "",
-    "RemoteManagers": None,
-}
 
 
 @lru_cache(maxsize=1)

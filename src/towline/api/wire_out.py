@@ -1,22 +1,27 @@
 """Networks as Docker's API shows them (moby api/types/network, builder daemon/network.go:734-760).
 
-A network never changes, so its part that is the same in every answer is encoded once and kept while it exists.
+A network never changes, so its part that is the same in every answer is encoded once and kept while it exists. A swarm
+network without labels shows null where it has no endpoints, as in Docker.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from towline.api.versions import Version
+from towline.model.cluster import NetworkPeer
 from towline.model.endpoint import Endpoint
 from towline.model.network import Network, Pool, SubnetStatus
 
 LIST_WITHOUT_CONTAINERS: Version = (1, 28)
 INSPECT_WITH_STATUS: Version = (1, 52)
+
+_NO_LABELS = b'"Labels":null}'
+_EMPTY_LABELS = b'"Labels":{}}'
 
 encode = msgspec.json.Encoder().encode
 
@@ -42,8 +47,17 @@ class Fragments:
             self._kept = {key: value for key, value in self._kept.items() if key in alive}
 
 
-def inspect(fragment: bytes, endpoints: Iterable[Endpoint], subnets: Mapping[str, SubnetStatus] | None) -> bytes:
-    """GET /networks/{id}. subnets: None before API 1.52."""
+def inspect(
+    fragment: bytes,
+    endpoints: Iterable[Endpoint],
+    subnets: Mapping[str, SubnetStatus] | None,
+    peers: Sequence[NetworkPeer] = (),
+) -> bytes:
+    """GET /networks/{id}. subnets: None before API 1.52. peers: of a swarm network that has endpoints here."""
+    if peers:
+        fragment = fragment.removesuffix(_NO_LABELS) + (_EMPTY_LABELS if fragment.endswith(_NO_LABELS) else b"")
+        shown = [{"Name": peer.name, "IP": peer.address} for peer in peers]
+        fragment = b'%b,"Peers":%b}' % (fragment[:-1], encode(shown))
     body = _with_containers(fragment, endpoints)
     if subnets is not None:
         body += b',"Status":%b' % encode({"IPAM": _status(subnets)})
@@ -82,7 +96,7 @@ def _network(network: Network) -> dict[str, Any]:
         "ConfigFrom": {"Network": network.config_from},
         "ConfigOnly": network.config_only,
         "Options": _sorted(network.options),
-        "Labels": _sorted(network.labels),
+        "Labels": _sorted(network.labels) or (None if network.scope == "swarm" else {}),
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from towline.model.cluster import ClusterStatus, HostInterface, NodeSpec, NodeStatus, Swarm, SwarmState
+from towline.model.cluster import ClusterStatus, HostInterface, NetworkPeer, NodeSpec, NodeStatus, Swarm, SwarmState
 from towline.model.errors import Unavailable
 from towline.model.requests import InitSwarm, JoinSwarm, UpdateSwarm
 from towline.policy import swarm as policy
@@ -23,6 +23,11 @@ class ClusterEngine(Protocol):
     @property
     def state(self) -> SwarmState:
         """From memory; never waits, never raises."""
+        ...
+
+    def peers(self, network_id: str) -> Sequence[NetworkPeer]:
+        """Nodes with endpoints on a global network that has some here, this one included; empty otherwise. From memory;
+        cheap on a network with none."""
         ...
 
     async def init_swarm(self, request: InitSwarm) -> str:
@@ -79,6 +84,9 @@ class NoCluster:
     @property
     def state(self) -> SwarmState:
         return SwarmState()
+
+    def peers(self, network_id: str) -> Sequence[NetworkPeer]:
+        return ()
 
     async def init_swarm(self, request: InitSwarm) -> str:
         policy.resolve_init(request, await self._interfaces())

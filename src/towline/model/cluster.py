@@ -185,12 +185,20 @@ class NodeStatus(msgspec.Struct, frozen=True):
 
 
 class ClusterStatus(msgspec.Struct, frozen=True):
-    """How the cluster is, as this node knows it. revision: of the cluster, as far as it is known here. silence: seconds
-    since a manager answered this node, None if none has."""
+    """How the cluster is, as this node knows it. cluster: its id. revision: of the cluster, as far as it is known here.
+    silence: seconds since a manager answered this node, None if none has."""
 
     revision: int
     nodes: tuple[NodeStatus, ...]
     silence: float | None = None
+    cluster: str = ""
+
+
+class NetworkPeer(msgspec.Struct, frozen=True):
+    """A node that has endpoints on a network. name: 12 digits of its id; address: bare, of its VTEP."""
+
+    name: str
+    address: str
 
 
 class HostInterface(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from towline.api.gojson.scanner import Number
 
-_INTEGER = re.compile(r"-?[0-9]{1,19}")
+_INTEGER = re.compile(r"-?[0-9]{1,20}")
 _KINDS: dict[type, str] = {
     str: "string",
     bool: "bool",
@@ -83,15 +83,19 @@ class Scalar:
 
 
 class Int:
-    """Go's int, 64 bits."""
+    """One of Go's integers, by its range; `int` has 64 bits."""
 
-    name = "int"
     zero = 0
+
+    def __init__(self, name: str = "int", least: int = -(2**63), most: int = 2**63 - 1) -> None:
+        self.name = name
+        self._least = least
+        self._most = most
 
     def convert(self, value: Any, report: Report) -> Any:
         if isinstance(value, Number) and _INTEGER.fullmatch(value.text):
             value = int(value.text)
-        if type(value) is int and -(2**63) <= value < 2**63:
+        if type(value) is int and self._least <= value <= self._most:
             return value
         report.mismatch(value, self.name)
         return 0
@@ -175,9 +179,14 @@ class Struct:
 STRING = Scalar("string", str, "")
 BOOL = Scalar("bool", bool, False)
 INT = Int()
+INT64 = Int("int64")
+UINT32 = Int("uint32", 0, 2**32 - 1)
+UINT64 = Int("uint64", 0, 2**64 - 1)
+DURATION = Int("time.Duration")
+_INTEGERS = frozenset({INT.name, INT64.name, UINT32.name, UINT64.name, DURATION.name})
 
 
 def _kind(value: Any, go_type: str) -> str:
     if isinstance(value, Number):
-        return f"number {value.text}" if go_type == INT.name else "number"
+        return f"number {value.text}" if go_type in _INTEGERS else "number"
     return _KINDS[type(value)]

@@ -1,0 +1,95 @@
+"""/towline/v1/cluster: how each node of the cluster is."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from aiohttp import web
+
+from towline.api.call import Call, json_value
+from towline.model.cluster import Availability, ClusterStatus, Liveness, NodeStatus, Role, SwarmState
+
+
+class ManagerPart(msgspec.Struct, frozen=True):
+    """address: host:port of its node API."""
+
+    address: str
+    leader: bool
+    reachable: bool
+
+
+class NodePage(msgspec.Struct, frozen=True):
+    """role: what the operator wants it to be; it is a manager while `manager` is not null. address, data_path: bare
+    addresses. revision: of the cluster, as applied on the node; lag: revisions that it is behind. skew: its clock less
+    the manager's, seconds. repairs: rows and links that it has set right. Null: it has not reported."""
+
+    id: str
+    hostname: str
+    role: Role
+    availability: Availability
+    state: Liveness
+    address: str
+    data_path: str
+    engine_version: str
+    manager: ManagerPart | None
+    revision: int | None
+    lag: int | None
+    skew: float | None
+    repairs: int | None
+    problem: str
+
+
+class ClusterPage(msgspec.Struct, frozen=True):
+    """node: the id of the one that answers. revision: of the cluster, as known there. silence: seconds since a manager
+    answered it, null if none has."""
+
+    cluster: str
+    node: str
+    state: Literal["inactive", "pending", "active", "error", "locked"]
+    manager: bool
+    error: str
+    revision: int
+    silence: float | None
+    nodes: list[NodePage]
+
+
+async def status(call: Call) -> web.Response:
+    cluster = call.engine.cluster
+    return json_value(page(cluster.state, await cluster.cluster_status()))
+
+
+def page(state: SwarmState, found: ClusterStatus) -> ClusterPage:
+    """Nodes in order of host name and id."""
+    ordered = sorted(found.nodes, key=lambda status: (status.node.description.hostname, status.node.id))
+    return ClusterPage(
+        cluster=found.cluster,
+        node=state.node_id,
+        state=state.state,
+        manager=state.control,
+        error=state.error,
+        revision=found.revision,
+        silence=found.silence,
+        nodes=[_node(status, found.revision) for status in ordered],
+    )
+
+
+def _node(status: NodeStatus, revision: int) -> NodePage:
+    node, alive = status.node, status.alive
+    manager = ManagerPart(node.manager_address, status.leader, status.reachable) if node.manager_address else None
+    return NodePage(
+        id=node.id,
+        hostname=node.description.hostname,
+        role=node.spec.role,
+        availability=node.spec.availability,
+        state=status.state,
+        address=node.address,
+        data_path=node.data_path,
+        engine_version=node.description.engine_version,
+        manager=manager,
+        revision=alive.revision if alive else None,
+        lag=max(0, revision - alive.revision) if alive else None,
+        skew=alive.skew if alive else None,
+        repairs=alive.repairs if alive else None,
+        problem=(alive.problem if alive else "") or status.message,
+    )
