@@ -43,6 +43,8 @@ _towline() {
             network/prune) at=network/prune ;;
             network/connect) at=network/connect ;;
             network/disconnect) at=network/disconnect ;;
+            /cluster) at=cluster ;;
+            cluster/status) at=cluster/status ;;
             /doctor) at=doctor ;;
             /events) at=events ;;
             /info) at=info ;;
@@ -161,6 +163,7 @@ _towline() {
         network/connect:--ip6|\
         network/connect:--link-local-ip|\
         network/connect:--mac-address|\
+        cluster/status:--format|\
         events:--filter|\
         events:-f|\
         events:--format|\
@@ -173,7 +176,7 @@ _towline() {
         :-*)
             _towline_offer --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         :*)
-            _towline_offer run attach ls inspect logs start stop rm exec top network doctor events info version completion help ;;
+            _towline_offer run attach ls inspect logs start stop rm exec top network cluster doctor events info version completion help ;;
         run:-*)
             _towline_offer --name --hostname --network --network-alias --ip --ip6 --link --link-local-ip --mac-address --publish --publish-all --expose --label --detach --rm --restart --env --env-file --workdir --dns --dns-search --dns-option --add-host --sysctl --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         run:*)
@@ -236,6 +239,12 @@ _towline() {
         network/disconnect:*)
             _towline_names network ls
             _towline_names ls --all ;;
+        cluster:-*)
+            _towline_offer --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        cluster:*)
+            _towline_offer status ;;
+        cluster/status:-*)
+            _towline_offer --format --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         doctor:-*)
             _towline_offer --fix --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         events:-*)
@@ -251,7 +260,7 @@ _towline() {
         help:-*)
             _towline_offer --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         help:*)
-            _towline_offer run attach ls inspect logs start stop rm exec top network doctor events info version completion help ;;
+            _towline_offer run attach ls inspect logs start stop rm exec top network cluster doctor events info version completion help ;;
     esac
 }
 complete -F _towline towline

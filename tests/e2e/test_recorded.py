@@ -9,6 +9,7 @@ from tests.support.daemon import fresh_daemon
 from tests.support.replay import replay, scenarios
 
 SCENARIOS = scenarios()
+del SCENARIOS["one node"]  # test_recorded_swarm.py
 POOL = ("--default-address-pool", "base=10.0.0.0/8,size=24")  # as on the recorded host
 
 

@@ -38,6 +38,8 @@ def check(case: schemathesis.Case, client: requests.Session) -> None:
         case.query = {**(case.query or {}), "until": f"{time.time():.3f}"}  # or the answer would not end
     if (case.method, case.path) == ("POST", "/towline/v1/sandboxes") and isinstance(case.body, dict):
         case.body = {**case.body, "command": ["true"], "attach": None}  # what runs here stays ours
+    if case.path in ("/swarm/init", "/swarm/join") and isinstance(case.body, dict):
+        case.body = {**case.body, "ListenAddr": "no such interface"}  # no cluster is begun by chance
     case.call_and_validate(
         base_url=HOST,
         session=client,

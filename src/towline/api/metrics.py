@@ -30,8 +30,9 @@ _HELP = {
     "reconciles": "Comparisons of store and kernel since start.",
 }
 _METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "PUT"})
-_PLACES = frozenset({"_ping", "version", "info", "events", "containers", "networks", "towline"})
-_OWN = frozenset({"networks", "sandboxes", "diagnose", "repair", "state", "openapi.json"})
+_SWARM = ("swarm", "nodes", "services", "tasks", "secrets", "configs")
+_PLACES = frozenset({"_ping", "version", "info", "events", "containers", "networks", "towline", *_SWARM})
+_OWN = frozenset({"cluster", "networks", "sandboxes", "diagnose", "repair", "state", "openapi.json"})
 _ACTIONS = frozenset({"create", "prune", "connect", "disconnect"})
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from towline import __version__
-from towline.api import openapi_sandboxes
+from towline.api import openapi_cluster, openapi_sandboxes
 from towline.api.openapi_parts import ID, Json, answer, array, operation, query, ref
 from towline.api.openapi_schemas import SCHEMAS
 from towline.api.versions import NEWEST, OLDEST
@@ -18,8 +18,8 @@ def document() -> Json:
         "openapi": "3.0.3",
         "info": {"title": "Towline", "version": __version__, "description": _DESCRIPTION},
         "servers": [{"url": "/"}],
-        "paths": {**_system(), **openapi_sandboxes.containers(), **_networks(), **_own()},
-        "components": {"schemas": {**SCHEMAS, **openapi_sandboxes.SCHEMAS}},
+        "paths": {**_system(), **openapi_sandboxes.containers(), **_networks(), **openapi_cluster.swarm(), **_own()},
+        "components": {"schemas": {**SCHEMAS, **openapi_sandboxes.SCHEMAS, **openapi_cluster.SCHEMAS}},
     }
 
 
@@ -79,7 +79,7 @@ def _networks() -> Json:
                 "inspectNetwork", inspect_query, ok=("The network", ref("NetworkInspect")), refusals=(400, 404)
             ),
             "delete": operation(
-                "removeNetwork", [wait], status="204", ok=("It is gone", None), refusals=(400, 403, 404, 500)
+                "removeNetwork", [wait], status="204", ok=("It is gone", None), refusals=(400, 403, 404, 500, 503)
             ),
         },
         "/networks/{id}/connect": {
@@ -105,6 +105,7 @@ def _own() -> Json:
             "get": operation("leases", ok=("Addresses that are taken, in order", array("Lease")), refusals=(400, 404)),
         },
         **openapi_sandboxes.sandboxes(),
+        **openapi_cluster.own(),
         "/towline/v1/diagnose": {
             "get": operation("diagnose", ok=("Differences between store and kernel", findings), refusals=(500,))
         },

@@ -13,10 +13,11 @@ ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string",
 _REASONS = {
     400: "The request itself is wrong.",
     403: "A rule forbids it.",
-    404: "There is no such network, container or plugin.",
+    404: "There is no such network, container, node or plugin.",
     409: "The name, MAC or interface name is taken; the sandbox runs, or does not; another prune runs.",
     500: "It could not be carried out; some mistakes in create requests and the filter `type` have this status too.",
-    503: "A resource is exhausted.",
+    501: "It is known, and not done here.",
+    503: "A resource is exhausted; or this node is in no cluster, no manager of it, or cut off from it.",
 }
 
 

@@ -36,7 +36,7 @@ STRING: Json = {"type": "string"}
 BOOL: Json = {"type": "boolean"}
 COUNT: Json = {"type": "integer", "minimum": 0}
 WORDS = map_of(STRING, nullable=True)
-FULL_ID: Json = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+FULL_ID: Json = {"type": "string", "pattern": "^([0-9a-f]{64}|[0-9a-z]{25})$"}
 TIME: Json = {"type": "string", "format": "date-time"}
 MAYBE_TEXT: Json = {"type": "string", "nullable": True}
 MAYBE: Json = {"type": "boolean", "nullable": True}
@@ -89,7 +89,15 @@ _POOL = asked(
 SCHEMAS: Json = {
     "Error": record({"message": STRING}),
     "Network": record(_NETWORK),
-    "NetworkInspect": record({**_NETWORK, "Containers": map_of(_CONTAINER), "Status": _STATUS}),
+    "NetworkInspect": record(
+        {
+            **_NETWORK,
+            "Peers": list_of(record({"Name": STRING, "IP": STRING})),
+            "Containers": map_of(_CONTAINER),
+            "Status": _STATUS,
+        },
+        optional=("Peers",),
+    ),
     "CreateRequest": asked(
         {
             "Name": STRING,

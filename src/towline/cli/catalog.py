@@ -20,6 +20,14 @@ GLOBAL_FLAGS = (
 COMMANDS = (
     *SANDBOX_COMMANDS,
     *NETWORK_COMMANDS,
+    Command("cluster", "Look at the cluster that this host is a part of"),
+    Command(
+        "cluster status",
+        "Show how each node of the cluster is, and how far behind",
+        "cluster_status:status",
+        (Flag("format", "'table TEMPLATE', 'json' or a template such as '{{.Hostname}}'", "text", meta="TEMPLATE"),),
+        examples=("towline cluster status --format '{{.Hostname}} {{.State}} {{.Lag}}'",),
+    ),
     Command(
         "doctor",
         "Compare what is stored with the kernel, and explain each difference",

@@ -29,7 +29,7 @@ MUST_LISTEN = (
 _LAST_PORT = 65535 - 2
 """A manager's etcd uses the two ports above the one it listens on."""
 
-_HOST_PORT = re.compile(r"(?:\[([^\[\]]*)\]|([^\[\]]*?))(?::(\d*))?", re.DOTALL)
+_HOST_PORT = re.compile(r"(?:\[([^\[\]]*)\]|([^\[\]]*?))(?::([0-9]*))?", re.DOTALL)
 
 
 class HostPort(msgspec.Struct, frozen=True):

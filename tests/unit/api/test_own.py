@@ -15,7 +15,7 @@ from tests.support.served import ask, served
 from towline import __version__
 from towline.api.metrics import route_label
 from towline.api.openapi import document
-from towline.api.routes import CONTAINER, DOCKER, NETWORK, OWN
+from towline.api.routes import CONTAINER, DOCKER, NETWORK, OBJECT, OWN
 from towline.api.server import make_runner
 from towline.model.errors import Failure
 from towline.model.info import Finding
@@ -80,7 +80,9 @@ async def test_the_document_is_served_and_names_every_route(socket: str) -> None
     described = {(m.upper(), path) for path, item in document()["paths"].items() for m in item if m != "parameters"}
     by_network = {(method, f"/networks/{{id}}{action}") for method, action in NETWORK}
     by_container = {(method, f"/containers/{{id}}{action}") for method, action in CONTAINER}
-    assert described == {(m, p) for m, p in DOCKER if p != "/networks/"} | by_network | by_container | set(OWN)
+    by_object = {(method, f"{collection}/{{id}}{action}") for method, collection, action in OBJECT}
+    bare = {(method, path) for method, path in DOCKER if path != "/networks/"}
+    assert described == bare | by_network | by_container | by_object | set(OWN)
 
 
 async def test_what_metrics_say(unused_tcp_port: int) -> None:
@@ -118,6 +120,8 @@ async def test_a_metrics_address_in_use_is_an_error_that_names_it(unused_tcp_por
         ("/networks/web/connect", "networks/connect"),
         ("/towline/v1/sandboxes/web/start", "towline/sandboxes"),
         ("/towline/v1/nothing", "towline/other"),
+        ("/v1.50/nodes/self/update", "nodes"),
+        ("/towline/v1/cluster", "towline/cluster"),
         ("/v1.50/../etc", "other"),
         ("/", "other"),
     ],

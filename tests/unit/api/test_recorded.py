@@ -10,6 +10,7 @@ from tests.support.replay import replay, scenarios
 from tests.support.served import beside, served
 
 SCENARIOS = scenarios()
+del SCENARIOS["one node"]  # needs a cluster: test_swarm.py, tests/e2e/test_recorded_swarm.py
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

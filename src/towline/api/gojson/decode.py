@@ -93,10 +93,9 @@ class Int:
         self._most = most
 
     def convert(self, value: Any, report: Report) -> Any:
-        if isinstance(value, Number) and _INTEGER.fullmatch(value.text):
-            value = int(value.text)
-        if type(value) is int and self._least <= value <= self._most:
-            return value
+        number = int(value.text) if isinstance(value, Number) and _INTEGER.fullmatch(value.text) else value
+        if type(number) is int and self._least <= number <= self._most:
+            return number
         report.mismatch(value, self.name)
         return 0
 
