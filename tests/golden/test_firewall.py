@@ -11,9 +11,11 @@ from towline.firewall import (
     PublishedPort,
     admit_rule,
     base,
+    data_path_elements,
     endpoint_elements,
     network_elements,
     published_elements,
+    vtep_elements,
 )
 from towline.model.desired import FamilyRules, GatewayMode, NetworkRules
 from towline.model.ruleset import Chain, Table, TableId
@@ -35,7 +37,11 @@ def describe(family: FamilyRules | None) -> str:
 
 
 def section(network: NetworkRules, elements: str) -> str:
-    flags = [name for name, on in (("icc=false", not network.icc), ("internal", network.internal)) if on]
+    flags = [
+        name
+        for name, on in (("icc=false", not network.icc), ("internal", network.internal), ("sealed", network.sealed))
+        if on
+    ]
     flags += [f"trusted {' '.join(network.trusted)}"] * bool(network.trusted)
     return (
         f"## IPv4 {describe(network.ipv4)}; IPv6 {describe(network.ipv6)}{''.join(f'; {f}' for f in flags)}\n{elements}"
@@ -56,6 +62,7 @@ def test_networks(golden: Golden) -> None:
         rules(FamilyRules(snat="192.0.2.1"), FamilyRules(snat="2001:db8::1")),
         rules(FamilyRules(masquerade=False, snat="192.0.2.1")),
         rules(trusted=("eth1", "wg0", "eth1")),
+        rules(NAT, NAT, sealed=True),
     ]
     golden("firewall-networks", "\n".join(section(n, render_elements(network_elements(n), base())) for n in networks))
 
@@ -98,3 +105,8 @@ def test_published_ports(golden: Golden) -> None:
 def test_admit_rules(golden: Golden) -> None:
     ids = (TableId("ip", "filter"), TableId("ip6", "filter"), TableId("inet", "firewalld"))
     golden("firewall-admit", "\n".join(render_table(Table(i, (), (Chain("c", rules=(admit_rule(i),)),))) for i in ids))
+
+
+def test_data_path(golden: Golden) -> None:
+    addresses = ("192.0.2.1", "2001:db8::1", "", "192.0.2.1")
+    golden("firewall-data-path", render_elements((*data_path_elements(4789), *vtep_elements(addresses)), base()))

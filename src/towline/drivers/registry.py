@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from towline.drivers.bridge import BridgeDriver
 from towline.drivers.contract import Driver
+from towline.drivers.overlay import OverlayDriver, UnderlayHolder
 from towline.drivers.single import SingleDriver
 from towline.model.desired import NOTHING, Desired
 from towline.model.errors import NotFound
@@ -30,5 +31,7 @@ class Drivers:
         return NOTHING if network.config_only else self.get(network.driver).desired(network)
 
 
-def builtin_drivers() -> Drivers:
-    return Drivers([BridgeDriver(), SingleDriver("host"), SingleDriver("null")])
+def builtin_drivers(place: UnderlayHolder | None = None) -> Drivers:
+    """place: of this node in the underlay; without one it is in no cluster."""
+    overlay = OverlayDriver(place or UnderlayHolder())
+    return Drivers([BridgeDriver(), overlay, SingleDriver("host"), SingleDriver("null")])

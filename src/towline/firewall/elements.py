@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -37,9 +37,9 @@ def network_elements(rules: NetworkRules) -> tuple[Element, ...]:
     if rules.icc:
         elements.append(Element(INET, "icc", bridge + bridge))
     for suffix, family in (("4", rules.ipv4), ("6", rules.ipv6)):
-        if family is None:
+        if family is None or rules.sealed:
             elements.append(Element(INET, f"off{suffix}", bridge))
-        elements += _family(bridge, suffix, family, internal=rules.internal)
+        elements += _family(bridge, suffix, family, internal=rules.internal or rules.sealed)
     names = [name for name in dict.fromkeys(rules.trusted) if keys.is_ifname(name)]
     elements += [Element(INET, "trusted", keys.ifname(name) + bridge) for name in names]
     return tuple(elements)
@@ -60,6 +60,17 @@ def _family(bridge: bytes, suffix: str, family: FamilyRules | None, *, internal:
         yield Element(INET, f"snat{suffix}", bridge, keys.address(family.snat))
     elif family.masquerade:
         yield Element(INET, f"masq{suffix}", bridge)
+
+
+def data_path_elements(port: int) -> tuple[Element, ...]:
+    """While this node is in a cluster, whose encapsulated packets go to this UDP port: only VTEPs may send here."""
+    return (Element(INET, "vxlan_ports", keys.port(port)),)
+
+
+def vtep_elements(addresses: Iterable[str]) -> tuple[Element, ...]:
+    """The data path addresses of nodes, bare, this one's too; "" (not known yet) is passed over."""
+    packed = dict.fromkeys(keys.address(text) for text in addresses if text)
+    return tuple(Element(INET, "vteps4" if len(each) == 4 else "vteps6", each) for each in packed)
 
 
 def endpoint_elements(rules: NetworkRules, port: str, mac: str, addresses: Sequence[str]) -> tuple[Element, ...]:
@@ -91,7 +102,7 @@ def published_elements(rules: NetworkRules, published: PublishedPort) -> tuple[E
     """One published port of a container on this network; () where the gateway mode publishes nothing."""
     address = keys.address(published.address)
     suffix, family = ("4", rules.ipv4) if len(address) == 4 else ("6", rules.ipv6)
-    if family is None or rules.internal or family.mode == "isolated":
+    if family is None or rules.internal or rules.sealed or family.mode == "isolated":
         return ()
     elements = [] if family.mode == "routed" else [_dnat(suffix, address, published)]
     if family.mode == "routed" or rules.trusted:

@@ -39,10 +39,12 @@ from towline.firewall.names import ADMITTED, FILTER
 from towline.model.ruleset import Bitwise, Chain, Hook, Meta, Rule
 
 _INPUT, _FORWARD = 1, 2
+_DATA_PATH = (*equal(L4PROTO, bytes((17,))), *member("vxlan_ports", TH_DPORT))
+"""Encapsulated packets; the set is empty while the node is in no cluster."""
 
 
 def chains() -> tuple[Chain, ...]:
-    return (_forward(), _inbound(), _direct(), _admit(), _input(), _loopback6())
+    return (_forward(), _inbound(), _direct(), _to_vtep(), _admit(), _input(), _from_vtep(), _loopback6())
 
 
 def _forward() -> Chain:
@@ -55,6 +57,7 @@ def _forward() -> Chain:
         (
             Rule("the operator's rules", (jump("user"),)),
             Rule("to a network", (*member("bridges", OIFNAME), goto("inbound"))),
+            Rule("to a data path", (*_DATA_PATH, jump("to_vtep"))),
             *(Rule("to the world", match) for match in leaving),
             Rule("out of an internal network", (*member("bridges", IIFNAME), *DROP)),
         ),
@@ -107,6 +110,22 @@ def _direct() -> Chain:
     return Chain("direct", rules=tuple(rules))
 
 
+def _to_vtep() -> Chain:
+    """Behind this host's address a packet from a network would be taken for this node's own."""
+    rules = []
+    for f in IP_FAMILIES:
+        match = (*f.match, *member(f"vteps{f.suffix}", f.daddr), *member("bridges", IIFNAME))
+        rules.append(Rule("forged encapsulation", (*match, *DROP)))
+    return Chain("to_vtep", rules=tuple(rules))
+
+
+def _from_vtep() -> Chain:
+    """Nodes come first: this is every packet of every overlay network. Networks cannot have their addresses: their
+    ports are guarded."""
+    nodes = [Rule("a node", (*f.match, *member(f"vteps{f.suffix}", f.saddr), ACCEPT)) for f in IP_FAMILIES]
+    return Chain("from_vtep", rules=(*nodes, Rule("not a node", DROP)))
+
+
 def _admit() -> Chain:
     keep = host32(0xFFFFFFFF ^ ADMITTED)
     mark = (*load(MARK), Bitwise(keep, host32(ADMITTED)), Meta(3, write=True), ACCEPT)
@@ -115,8 +134,9 @@ def _admit() -> Chain:
 
 def _input() -> Chain:
     rules = [rule for family in IP_FAMILIES for rule in _to_this_host(family)]
+    tunnel = Rule("data path", (*_DATA_PATH, jump("from_vtep")))
     home = Rule("the IPv6 loopback", (*IPV6.match, *equal(IP6_DADDR, LOOPBACK6), jump("loopback6")))
-    return Chain("input", Hook("filter", _INPUT, FILTER), (*rules, home))
+    return Chain("input", Hook("filter", _INPUT, FILTER), (tunnel, *rules, home))
 
 
 def _loopback6() -> Chain:

@@ -22,6 +22,7 @@ INET_SETS = (
     Set("self", ("ifname", "ifname"), comment="each bridge with itself"),
     Set("icc", ("ifname", "ifname"), comment="bridges whose endpoints may talk to each other"),
     Set("trusted", ("ifname", "ifname"), comment="host interface, bridge: published ports at container addresses"),
+    Set("vxlan_ports", ("inet_service",), comment="the cluster's data path"),
 )
 BRIDGE_SETS = (
     Set("icc", ("ifname",), comment="ports that may talk to other ports"),
@@ -42,6 +43,7 @@ def family_sets() -> tuple[Set, ...]:
         service = ("inet_proto", "inet_service")
         target = (ip, "inet_service")
         sets += (
+            Set(f"vteps{n}", (ip,), comment="the cluster's nodes: who may send on its data path"),
             Set(f"internal{n}", ("ifname",), comment="bridges that nothing enters or leaves"),
             Set(f"leave{n}", ("ifname",), comment="bridges that packets may leave"),
             Set(f"off{n}", ("ifname",), comment="bridges without this address family"),
