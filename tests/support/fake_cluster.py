@@ -1,199 +1,206 @@
-"""A `ClusterEngine` without etcd and network: one node of real rules, and others as tests put them there."""
+"""The managers and a node's own side as the agent sees them: in memory, with faults that a test switches on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 from msgspec.structs import replace
 
-from towline.model.cluster import (
-    Alive,
-    Cluster,
-    ClusterStatus,
-    Description,
-    HostInterface,
-    NetworkPeer,
-    Node,
-    NodeSpec,
-    NodeStatus,
-    RemoteManager,
-    Swarm,
-    SwarmState,
-)
-from towline.model.errors import Conflict, Failure, Unavailable
-from towline.model.requests import InitSwarm, JoinSwarm, UpdateSwarm
-from towline.policy import swarm as policy
-from towline.policy import swarm_nodes
-from towline.policy.swarm_spec import updated
-
-OWN_ID = "o" * 25
-INTERFACES = (
-    HostInterface("lo", True, ("127.0.0.1/8", "::1/128")),
-    HostInterface("eth0", True, ("192.0.2.1/24", "2001:db8::1/64")),
-)
-_NOW = 1_764_000_000 * 10**9
-_TOKEN = "SWMTKN-1-" + "a" * 50 + "-"
+from towline.cluster.contract import Beat, Report, Update
+from towline.model.cluster import Block, Node, Peer
+from towline.model.errors import Conflict, NotFound, Unavailable
+from towline.model.network import Network
 
 
-class FakeCluster:
-    """fault: raised by the next verb. joined: what was to be joined. members: all nodes. seen: peers by network."""
+class FakeManagers:
+    """away: no call is answered, open streams end. Counts `beats`."""
 
-    def __init__(self, interfaces: Sequence[HostInterface] = INTERFACES) -> None:
-        self.fault: Exception | None = None
-        self.joined: list[policy.JoinPlan] = []
-        self.members: dict[str, NodeStatus] = {}
-        self.seen: dict[str, tuple[NetworkPeer, ...]] = {}
-        self.state = SwarmState()
-        self.revision = 10
-        self._interfaces = interfaces
-        self._tokens = {"worker": "1", "manager": "2"}
+    def __init__(self) -> None:
+        self.revision = 1
+        self.networks: dict[str, Network] = {}
+        self.nodes: dict[str, Node] = {}
+        self.peers: dict[str, Peer] = {}
+        self.blocks: dict[str, Block] = {}
+        self.beats: list[tuple[str, Report]] = []
+        self.lose_answers = False
+        self.changed = asyncio.Condition()
+        self._away = False
+        self._log: list[tuple[int, str, Update]] = []
+        self._cut = asyncio.Event()
 
-    def put(self, status: NodeStatus) -> None:
-        self.members[status.node.id] = status
-        self._count()
+    @property
+    def away(self) -> bool:
+        return self._away
 
-    def become(self, state: SwarmState) -> None:
-        self.state = state
+    def go_away(self) -> None:
+        self._away = True
+        self._cut.set()
 
-    def peers(self, network_id: str) -> Sequence[NetworkPeer]:
-        return self.seen.get(network_id, ())
+    def come_back(self) -> None:
+        self._away = False
+        self._cut = asyncio.Event()
 
-    async def init_swarm(self, request: InitSwarm) -> str:
-        self._fail()
-        if self.state.state != "inactive" and not request.force_new_cluster:
-            raise Unavailable(policy.SWARM_EXISTS)
-        plan = policy.resolve_init(request, self._interfaces)
-        cluster = Cluster(
-            id="c" * 25,
-            created=_NOW,
-            spec=plan.spec,
-            ca=root_certificate(),
-            pools=plan.pools,
-            subnet_size=plan.subnet_size,
-            data_path_port=plan.data_path_port,
-            index=self.revision,
-        )
-        self.state = SwarmState(
-            state="active",
-            node_id=OWN_ID,
-            address=plan.advertise.host,
-            manager=True,
-            control=True,
-            managers=(RemoteManager(OWN_ID, str(plan.advertise)),),
-            cluster=cluster,
-        )
-        spec = NodeSpec(role="manager", availability=plan.availability)
-        self.put(member(OWN_ID, "here", spec, address=plan.advertise.host, manager_address=str(plan.advertise)))
-        return OWN_ID
+    def link(self, node_id: str) -> FakeLink:
+        return FakeLink(self, node_id)
 
-    async def join_swarm(self, request: JoinSwarm) -> None:
-        self._fail()
-        if self.state.state != "inactive":
-            raise Unavailable(policy.SWARM_EXISTS)
-        self.joined.append(policy.resolve_join(request, self._interfaces))
-        self.state = SwarmState(state="active", node_id=OWN_ID, address="192.0.2.1")
-
-    async def leave_swarm(self, *, force: bool) -> None:
-        self._fail()
-        if self.state.state == "inactive":
-            raise Unavailable(policy.NO_SWARM)
-        if not force:
-            policy.check_leave(self.state, list(self.members.values()))
-        self.state = SwarmState()
-        self.members.clear()
-
-    async def swarm(self) -> Swarm:
-        cluster = self._cluster()
-        return Swarm(cluster, *(_TOKEN + self._tokens[role] * 25 for role in ("worker", "manager")))
-
-    async def update_swarm(self, request: UpdateSwarm) -> None:
-        cluster = self._cluster()
-        spec = updated(request.spec)
-        if request.version != cluster.index:
-            raise Failure(policy.OUT_OF_SEQUENCE)
+    async def tell(self, scope: str, update: Update) -> None:
         self.revision += 1
-        for role, rotate in (("worker", request.rotate_worker_token), ("manager", request.rotate_manager_token)):
-            if rotate:
-                self._tokens[role] = str((int(self._tokens[role]) + 2) % 10)
-        self.state = replace(self.state, cluster=replace(cluster, spec=spec, index=self.revision))
+        self._log.append((self.revision, scope, update))
+        async with self.changed:
+            self.changed.notify_all()
 
-    async def unlock_swarm(self, key: str) -> None:
-        self._cluster()
-        raise Conflict(policy.NOT_LOCKED)
+    async def put_network(self, network: Network) -> None:
+        self.networks[network.id] = network
+        await self.tell("base", Update(0, networks=(network,)))
 
-    async def unlock_key(self) -> str:
-        self._cluster()
-        return ""
+    async def drop_network(self, network_id: str) -> None:
+        del self.networks[network_id]
+        await self.tell("base", Update(0, gone_networks=(network_id,)))
 
-    async def nodes(self) -> Sequence[NodeStatus]:
-        self._cluster()
-        return list(self.members.values())
+    async def put_peer(self, peer: Peer) -> None:
+        self.peers[peer.id] = peer
+        await self.tell(peer.network, Update(0, peers=(peer,)))
 
-    async def update_node(self, node_id: str, version: int, spec: NodeSpec) -> None:
-        self._cluster()
-        swarm_nodes.check_update(list(self.members.values()), node_id, spec)
-        status = self.members[node_id]
-        if status.node.index != version:
-            raise Failure(policy.OUT_OF_SEQUENCE)
-        self.revision += 1
-        self.put(replace(status, node=replace(status.node, spec=spec, index=self.revision)))
+    async def drop_peer(self, peer_id: str) -> None:
+        peer = self.peers.pop(peer_id)
+        await self.tell(peer.network, Update(0, gone_peers=(peer_id,)))
 
-    async def remove_node(self, node_id: str, *, force: bool) -> None:
-        self._cluster()
-        swarm_nodes.check_removal(list(self.members.values()), node_id, force=force)
-        del self.members[node_id]
-        self._count()
+    def check(self) -> None:
+        if self._away:
+            raise Unavailable("no manager answers")
 
-    async def cluster_status(self) -> ClusterStatus:
-        self._fail()
-        if self.state.state == "inactive":
-            raise Unavailable(policy.NO_SWARM)
-        return ClusterStatus(self.revision, tuple(self.members.values()), silence=0.5, cluster="c" * 25)
+    def snapshot(self, scope: str) -> Update:
+        if scope == "base":
+            nodes, networks = tuple(self.nodes.values()), tuple(self.networks.values())
+            return Update(self.revision, snapshot=True, nodes=nodes, networks=networks)
+        if scope not in self.networks:
+            raise NotFound(f"network {scope} not found")
+        peers = tuple(peer for peer in self.peers.values() if peer.network == scope)
+        return Update(self.revision, snapshot=True, peers=peers)
 
-    def _cluster(self) -> Cluster:
-        self._fail()
-        if not self.state.control or self.state.cluster is None:
-            raise policy.not_a_manager(self.state)
-        return self.state.cluster
+    async def stream(self, scope: str) -> AsyncIterator[Update]:
+        self.check()
+        yield self.snapshot(scope)
+        seen, cut = self.revision, self._cut
+        while True:
+            for revision, update in [(n, u) for n, where, u in self._log if n > seen and where == scope]:
+                yield replace(update, revision=revision)
+                seen = revision
+            await self._next(cut)
+            self.check()
 
-    def _count(self) -> None:
-        managers = sum(bool(status.node.manager_address) for status in self.members.values())
-        self.state = replace(self.state, nodes=len(self.members), manager_count=managers)
+    async def _next(self, cut: asyncio.Event) -> None:
+        async def change() -> None:
+            async with self.changed:
+                await self.changed.wait()
 
-    def _fail(self) -> None:
-        fault, self.fault = self.fault, None
-        if fault is not None:
-            raise fault
-
-
-def member(
-    node_id: str, hostname: str, spec: NodeSpec | None = None, *, address: str = "192.0.2.2", manager_address: str = ""
-) -> NodeStatus:
-    """A node that is well."""
-    node = Node(
-        id=node_id,
-        created=_NOW,
-        spec=spec or NodeSpec(),
-        description=Description(hostname, "x86_64", "linux", 2 * 10**9, 2**34, "1.2.3", ("overlay", "bridge")),
-        address=address,
-        data_path=address,
-        manager_address=manager_address,
-        index=9,
-    )
-    manages = bool(manager_address)
-    return NodeStatus(node, "ready", leader=manages, reachable=manages, alive=Alive(node_id, revision=10))
+        waits = [asyncio.ensure_future(change()), asyncio.ensure_future(cut.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
 
-def root_certificate() -> str:
-    """PEM of a root as swarmkit makes it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "swarm-ca")])
-    begin = datetime(2026, 1, 1, tzinfo=UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 7, begin, begin + timedelta(days=7300))
-    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+class FakeLink:
+    """`cluster.contract.Link` of one node."""
+
+    def __init__(self, managers: FakeManagers, node_id: str) -> None:
+        self._managers = managers
+        self._node_id = node_id
+
+    def watch(self, scope: str) -> AsyncIterator[Update]:
+        return self._managers.stream(scope)
+
+    async def beat(self, report: Report) -> Beat:
+        self._managers.check()
+        self._managers.beats.append((self._node_id, report))
+        return Beat(period=0.01, ttl=0.2, clock=report.clock)
+
+    async def publish(self, network_id: str, puts: Sequence[Peer], gone: Sequence[str]) -> int:
+        self._managers.check()
+        if network_id not in self._managers.networks:
+            raise NotFound(f"network {network_id} not found")
+        for peer in puts:
+            assert peer.node == self._node_id
+            await self._managers.put_peer(peer)
+        for peer_id in gone:
+            if peer_id in self._managers.peers:
+                await self._managers.drop_peer(peer_id)
+        if self._managers.lose_answers:
+            raise Unavailable("the answer was lost")
+        return self._managers.revision
+
+    async def published(self) -> list[Peer]:
+        self._managers.check()
+        return [peer for peer in self._managers.peers.values() if peer.node == self._node_id]
+
+    async def lease_block(self, network_id: str, subnet: str, address: str = "") -> Block:
+        self._managers.check()
+        block = Block(network_id, subnet, f"{address or '10.0.0.0'}/28", self._node_id)
+        holder = self._managers.blocks.get(block.id)
+        if holder is not None and holder.node != self._node_id:
+            raise Conflict(f"{block.prefix} belongs to node {holder.node}")
+        self._managers.blocks[block.id] = block
+        return block
+
+    async def return_block(self, block: Block) -> None:
+        self._managers.check()
+        self._managers.blocks.pop(block.id, None)
+
+    async def blocks(self) -> list[Block]:
+        self._managers.check()
+        return [block for block in self._managers.blocks.values() if block.node == self._node_id]
+
+    async def renew(self, request: bytes) -> bytes:
+        raise Unavailable("no certificates here")
+
+    async def leave(self) -> None:
+        self._managers.check()
+
+
+class FakeReplica:
+    """`cluster.contract.Replica`: what a node has. `mine`: its own endpoints."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Network] = {}
+        self.others: dict[str, Peer] = {}
+        self.held: dict[str, Block] = {}
+        self.mine: dict[str, Peer] = {}
+
+    def networks(self) -> list[Network]:
+        return list(self.known.values())
+
+    def peers(self, network_id: str) -> list[Peer]:
+        return [peer for peer in self.others.values() if peer.network == network_id]
+
+    def blocks(self) -> list[Block]:
+        return list(self.held.values())
+
+    def own(self, network_id: str) -> list[Peer]:
+        return [peer for peer in self.mine.values() if peer.network == network_id]
+
+    def present(self) -> set[str]:
+        return {peer.network for peer in self.mine.values()}
+
+    async def set_networks(self, puts: Sequence[Network], gone: Sequence[str]) -> None:
+        self.known.update((network.id, network) for network in puts)
+        for network_id in gone:
+            self.known.pop(network_id, None)
+            self.mine = {key: peer for key, peer in self.mine.items() if peer.network != network_id}
+
+    async def set_peers(self, network_id: str, puts: Sequence[Peer], gone: Sequence[str]) -> None:
+        self.others.update((peer.id, peer) for peer in puts)
+        for peer_id in gone:
+            self.others.pop(peer_id, None)
+
+    async def set_blocks(self, puts: Sequence[Block], gone: Sequence[str]) -> None:
+        self.held.update((block.id, block) for block in puts)
+        for block_id in gone:
+            self.held.pop(block_id, None)
+
+    async def forget(self) -> None:
+        self.known.clear()
+        self.others.clear()
+        self.held.clear()

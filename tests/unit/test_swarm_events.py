@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from tests.support.fake_cluster import member
+from tests.support.fake_swarm import member
 from towline.model.cluster import NodeSpec, NodeStatus
 from towline.model.events import Event
 from towline.model.network import Network

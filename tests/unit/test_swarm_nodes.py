@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from tests.support.fake_cluster import member
+from tests.support.fake_swarm import member
 from towline.model.cluster import NodeSpec, NodeStatus
 from towline.model.errors import Failure, InvalidParameter, NotFound
 from towline.policy.swarm_nodes import LARGEST_LABELS, NodeFilter, check_removal, check_spec, check_update, find

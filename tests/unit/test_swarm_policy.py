@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.support.fake_cluster import INTERFACES, OWN_ID, member
+from tests.support.fake_swarm import INTERFACES, OWN_ID, member
 from towline.model.cluster import NodeSpec, NodeStatus, SwarmState
 from towline.model.errors import Failure, InvalidParameter, TowlineError, Unavailable, Unsupported
 from towline.model.requests import InitSwarm, JoinSwarm

@@ -8,8 +8,8 @@ from urllib.parse import quote
 import pytest
 from msgspec.structs import replace
 
-from tests.support.fake_cluster import OWN_ID, FakeCluster, member
 from tests.support.fake_engine import FakeEngine
+from tests.support.fake_swarm import OWN_ID, FakeCluster, member
 from tests.support.served import ask
 from towline.model.cluster import Alive, NodeSpec
 from towline.policy import swarm as texts

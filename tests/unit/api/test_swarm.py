@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.support.fake_cluster import OWN_ID, FakeCluster, member
 from tests.support.fake_engine import FakeEngine
+from tests.support.fake_swarm import OWN_ID, FakeCluster, member
 from tests.support.replay import Difference, replay, scenarios
 from tests.support.served import ask, beside
 from towline.api.gojson.decode import TypeMismatch, decode
