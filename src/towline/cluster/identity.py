@@ -25,7 +25,8 @@ _KEY_BEGINS = "-----BEGIN PRIVATE KEY-----"
 class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
     """node, cluster: ids. listen, advertise, data_path: bare addresses; managers: host:port of their node APIs.
 
-    local: a bare address at which this host reaches its own node API.
+    local: a bare address at which this host reaches its own node API. complete: the cluster knows the node; before that
+    a start of the daemon takes back what was begun.
     """
 
     node: str
@@ -37,6 +38,7 @@ class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
     port: int = LISTEN_PORT
     data_path_port: int = DATA_PATH_PORT
     managers: tuple[str, ...] = ()
+    complete: bool = False
 
 
 class Credentials(msgspec.Struct, frozen=True):

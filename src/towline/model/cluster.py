@@ -82,11 +82,14 @@ class Cluster(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Secrets(msgspec.Struct, frozen=True):
-    """Never leaves the managers. ca_key: PEM. Tokens in full, as `docker swarm join-token` shows them."""
+    """Never leaves the managers. Keys and certificates: PEM. Tokens in full, as `docker swarm join-token` shows them.
+    etcd_ca: the root of the managers' etcd members."""
 
     ca_key: str
     worker_token: str
     manager_token: str
+    etcd_ca: str = ""
+    etcd_ca_key: str = ""
 
 
 class Peer(msgspec.Struct, frozen=True, omit_defaults=True):
