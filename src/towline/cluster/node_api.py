@@ -1,0 +1,151 @@
+"""The node API: what nodes ask of a manager over mutual TLS, as structs, and what a manager must do for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from towline.cluster.contract import Beat, Report, Update
+from towline.model import errors
+from towline.model.cluster import Availability, Block, Description, Peer, Role
+from towline.model.errors import Failure, TowlineError
+
+LARGEST_BODY = 1 << 20
+"""Bytes of a request."""
+LARGEST_LINE = 32 << 20
+"""Bytes of one line of a stream: a snapshot of a large network."""
+SILENCE = 20.0
+"""Seconds without a word after which a stream counts as cut; managers send a line each five."""
+
+
+class JoinRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """address: bare IP that the node advertises, "": as the manager sees it. port: of its node API."""
+
+    token: str
+    request: str
+    port: int
+    address: str = ""
+    data_path: str = ""
+    availability: Availability = "active"
+    description: Description = Description()
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """certificate: PEM. address: bare IP of the new node. managers: host:port."""
+
+    node: str
+    cluster: str
+    role: Role
+    certificate: str
+    address: str
+    data_path_port: int
+    managers: tuple[str, ...]
+
+
+class Publication(msgspec.Struct, frozen=True, omit_defaults=True):
+    network: str
+    puts: tuple[Peer, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+class BlockRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    network: str
+    subnet: str
+    address: str = ""
+
+
+class MemberRequest(msgspec.Struct, frozen=True):
+    """A manager to be, that wants to run a member of etcd. addresses: bare IPs for its certificate. peer: URL."""
+
+    addresses: tuple[str, ...]
+    peer: str
+
+
+class MemberGrant(msgspec.Struct, frozen=True):
+    """PEM: etcd's root, and a certificate and key for this member. cluster: etcd's --initial-cluster, with the member's
+    name `name` in it."""
+
+    ca: str
+    certificate: str
+    key: str
+    name: str
+    cluster: str
+
+
+class Text(msgspec.Struct, frozen=True):
+    """A certificate, a signing request, an address: one text."""
+
+    text: str
+
+
+class Number(msgspec.Struct, frozen=True):
+    number: int
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """kind: class of the error in model.errors."""
+
+    kind: str
+    message: str
+
+
+_KINDS = {
+    kind.__name__: kind
+    for kind in (
+        errors.InvalidParameter,
+        errors.NotFound,
+        errors.Forbidden,
+        errors.Conflict,
+        errors.Unavailable,
+        errors.Unsupported,
+        errors.Failure,
+    )
+}
+
+
+def refused(error: TowlineError) -> Refused:
+    kind = next((base.__name__ for base in type(error).__mro__ if base.__name__ in _KINDS), "Failure")
+    return Refused(kind, str(error)[:4096])
+
+
+def as_error(word: Refused) -> TowlineError:
+    return _KINDS.get(word.kind, Failure)(word.message)
+
+
+class Managing(Protocol):
+    """A manager as the node API's server calls it. node_id: of the certificate by which the node was recognised.
+
+    Raises what `contract.Link` says.
+    """
+
+    def is_member(self, node_id: str) -> bool:
+        """Not removed from the cluster. False also while that is not known."""
+        ...
+
+    def watch(self, node_id: str, scope: str) -> AsyncIterator[Update]: ...
+    async def beat(self, node_id: str, report: Report, address: str = "") -> Beat: ...
+    async def publish(self, node_id: str, network_id: str, puts: Sequence[Peer], gone: Sequence[str]) -> int: ...
+    async def published(self, node_id: str) -> list[Peer]: ...
+    async def lease_block(self, node_id: str, network_id: str, subnet: str, address: str = "") -> Block: ...
+    async def return_block(self, node_id: str, block: Block) -> None: ...
+    async def blocks(self, node_id: str) -> list[Block]: ...
+    async def renew(self, node_id: str, request: bytes) -> bytes: ...
+    async def leave(self, node_id: str) -> None: ...
+
+
+class Gate(Protocol):
+    """What a manager decides of nodes that come, and of managers to be."""
+
+    async def join(self, request: JoinRequest, address: str) -> Joined:
+        """address: bare IP from which the request came. InvalidParameter for a token that is none of this cluster's."""
+        ...
+
+    async def grant_member(self, node_id: str, request: MemberRequest) -> MemberGrant:
+        """A place in etcd for a manager to be; the same again for the same peer URL."""
+        ...
+
+    async def manager_ready(self, node_id: str, address: str) -> None:
+        """Its node API serves at host:port, and its member of etcd takes part."""
+        ...

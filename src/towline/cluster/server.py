@@ -1,0 +1,267 @@
+"""The node API's server: HTTPS with TLS 1.3 on the swarm's port. Who asks, and in which role, its certificate says.
+
+Without a certificate a caller gets the cluster's root certificate, and may join with a token. Everything else takes a
+certificate of this cluster; what only managers may ask takes a manager's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from towline.cluster.contract import Report, Update
+from towline.cluster.node_api import (
+    LARGEST_BODY,
+    BlockRequest,
+    Gate,
+    JoinRequest,
+    Managing,
+    MemberRequest,
+    Number,
+    Publication,
+    Text,
+    refused,
+)
+from towline.cluster.pki import Subject
+from towline.model import errors
+from towline.model.cluster import Block, Role
+from towline.model.errors import Forbidden, InvalidParameter, TowlineError, Unavailable
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_STATUS = {
+    errors.InvalidParameter: 400,
+    errors.NotFound: 404,
+    errors.Forbidden: 403,
+    errors.Conflict: 409,
+    errors.Unavailable: 503,
+    errors.Unsupported: 501,
+}
+_STREAMS = 512
+"""Streams that one node may have open: one for each network that it has endpoints on."""
+_SLOW = 30.0
+"""Seconds that a reader may take for one line."""
+_encoder = msgspec.json.Encoder()
+
+
+class NodeApi:
+    """ca: the cluster's root, PEM. proof: file with this node's certificate and key."""
+
+    def __init__(self, managing: Managing, gate: Gate, *, cluster: str, ca: str, proof: Path) -> None:
+        self._managing = managing
+        self._gate = gate
+        self._cluster = cluster
+        self._ca = ca
+        self._proof = proof
+        self._context = self._tls()
+        self._streams: dict[str, int] = {}
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, host: str, port: int) -> None:
+        """Unavailable, naming address and port, if they cannot be had."""
+        app = web.Application(client_max_size=LARGEST_BODY)
+        app.add_routes(self._routes())
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, host, port, ssl_context=self._context, reuse_address=True).start()
+        except OSError as error:
+            await self.close()
+            raise Unavailable(f"listen for nodes on {host}:{port}: {error.strerror}") from error
+
+    async def close(self) -> None:
+        """Open streams end."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    def reload(self) -> None:
+        """The certificate was renewed: new connections get the new one."""
+        self._context.load_cert_chain(self._proof)
+
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(cadata=self._ca)
+        context.load_cert_chain(self._proof)
+        return context
+
+    def _routes(self) -> list[web.RouteDef]:
+        anyone = self._anyone
+        return [
+            web.get("/v1/ca", anyone(self._root)),
+            web.post("/v1/join", anyone(self._join)),
+            web.get("/v1/watch", self._watch),
+            web.post("/v1/beat", self._node(self._beat)),
+            web.post("/v1/publish", self._node(self._publish)),
+            web.get("/v1/published", self._node(lambda node, _: self._managing.published(node))),
+            web.post("/v1/blocks/lease", self._node(self._lease)),
+            web.post("/v1/blocks/return", self._node(self._return)),
+            web.get("/v1/blocks", self._node(lambda node, _: self._managing.blocks(node))),
+            web.post("/v1/renew", self._node(self._renew)),
+            web.post("/v1/leave", self._node(lambda node, _: self._managing.leave(node))),
+            web.post("/v1/manager/member", self._node(self._member, "manager")),
+            web.post("/v1/manager/ready", self._node(self._ready, "manager")),
+        ]
+
+    # who asks
+
+    def _anyone(self, handler: Callable[[web.Request], Awaitable[object]]) -> Callable[..., Awaitable[web.Response]]:
+        async def handle(request: web.Request) -> web.Response:
+            return await _answered(request, handler(request))
+
+        return handle
+
+    def _node(
+        self, handler: Callable[[str, web.Request], Awaitable[object]], role: Role = "worker"
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def checked(request: web.Request) -> object:
+            return await handler(self._who(request, role), request)
+
+        async def handle(request: web.Request) -> web.Response:
+            return await _answered(request, checked(request))
+
+        return handle
+
+    def _who(self, request: web.Request, role: Role) -> str:
+        """The asking node's id. Forbidden."""
+        subject = _peer(request)
+        if subject is None:
+            raise Forbidden("a certificate of a node of this cluster is needed")
+        if subject.cluster != self._cluster:
+            raise Forbidden("the certificate is of another cluster")
+        if role == "manager" and subject.role != "manager":
+            raise Forbidden("only a manager may ask for this")
+        if not self._managing.is_member(subject.node):
+            raise Forbidden(f"node {subject.node} is not of this cluster (any more)")
+        return subject.node
+
+    # verbs
+
+    async def _root(self, request: web.Request) -> Text:
+        return Text(self._ca)
+
+    async def _join(self, request: web.Request) -> object:
+        return await self._gate.join(await _body(request, JoinRequest), request.remote or "")
+
+    async def _beat(self, node: str, request: web.Request) -> object:
+        return await self._managing.beat(node, await _body(request, Report), request.remote or "")
+
+    async def _publish(self, node: str, request: web.Request) -> object:
+        said = await _body(request, Publication)
+        return Number(await self._managing.publish(node, said.network, said.puts, said.gone))
+
+    async def _lease(self, node: str, request: web.Request) -> object:
+        said = await _body(request, BlockRequest)
+        return await self._managing.lease_block(node, said.network, said.subnet, said.address)
+
+    async def _return(self, node: str, request: web.Request) -> None:
+        await self._managing.return_block(node, await _body(request, Block))
+
+    async def _renew(self, node: str, request: web.Request) -> object:
+        said = await _body(request, Text)
+        return Text((await self._managing.renew(node, said.text.encode())).decode())
+
+    async def _member(self, node: str, request: web.Request) -> object:
+        return await self._gate.grant_member(node, await _body(request, MemberRequest))
+
+    async def _ready(self, node: str, request: web.Request) -> None:
+        await self._gate.manager_ready(node, (await _body(request, Text)).text)
+
+    # streams
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        try:
+            node = self._who(request, "worker")
+            if self._streams.get(node, 0) >= _STREAMS:
+                raise Unavailable(f"node {node} has {_STREAMS} streams open already")
+        except TowlineError as error:
+            return _refusal(request, error)
+        self._streams[node] = self._streams.get(node, 0) + 1
+        try:
+            async with aclosing(_generator(self._managing.watch(node, request.query.get("scope", "")))) as updates:
+                return await self._stream(request, node, updates)
+        finally:
+            self._streams[node] -= 1
+            if not self._streams[node]:
+                del self._streams[node]
+
+    async def _stream(self, request: web.Request, node: str, updates: AsyncIterator[Update]) -> web.StreamResponse:
+        response = web.StreamResponse()
+        try:
+            first = await anext(updates)
+        except StopAsyncIteration:
+            return _refusal(request, Unavailable("the stream has ended"))
+        except TowlineError as error:
+            return _refusal(request, error)
+        await response.prepare(request)
+        try:
+            await self._write(response, first)
+            async for update in updates:
+                if not self._managing.is_member(node):
+                    break
+                await self._write(response, update)
+        except (ConnectionError, TimeoutError):
+            log.info("a node's stream was cut", extra={"fields": {"node": node}})
+        except TowlineError as error:
+            await self._write(response, refused(error))
+        return response
+
+    async def _write(self, response: web.StreamResponse, line: msgspec.Struct) -> None:
+        await asyncio.wait_for(response.write(_encoder.encode(line) + b"\n"), _SLOW)
+
+
+async def _generator(updates: AsyncIterator[Update]) -> AsyncGenerator[Update, None]:
+    """So that it can be closed, whatever iterator a manager gives."""
+    async for update in updates:
+        yield update
+
+
+async def _body(request: web.Request, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(await request.read(), type=kind)
+    except msgspec.MsgspecError as error:
+        raise InvalidParameter(f"the request is not understood: {error}") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise InvalidParameter(f"the request has more than {LARGEST_BODY} bytes") from None
+
+
+async def _answered(request: web.Request, work: Awaitable[object]) -> web.Response:
+    try:
+        answer = await work
+    except TowlineError as error:
+        return _refusal(request, error)
+    return web.Response(body=_encoder.encode(answer), content_type="application/json")
+
+
+def _refusal(request: web.Request, error: TowlineError) -> web.Response:
+    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
+    subject = _peer(request)
+    fields = {"path": request.path, "from": request.remote, "node": subject.node if subject else "", "why": str(error)}
+    log.log(logging.WARNING if status in (400, 403) else logging.INFO, "a node was refused", extra={"fields": fields})
+    return web.Response(status=status, body=_encoder.encode(refused(error)), content_type="application/json")
+
+
+_ROLES: dict[str, Role] = {"swarm-worker": "worker", "swarm-manager": "manager"}
+
+
+def _peer(request: web.Request) -> Subject | None:
+    """What the verified certificate of the connection says; None without one, or with one that is no node's."""
+    transport = request.transport
+    found: Any = transport.get_extra_info("peercert") if transport is not None else None
+    if not found:
+        return None
+    names = {key: value for part in found.get("subject", ()) for key, value in part}
+    role = _ROLES.get(names.get("organizationalUnitName", ""))
+    node, cluster = names.get("commonName", ""), names.get("organizationName", "")
+    return Subject(node, role, cluster) if role is not None and node and cluster else None
