@@ -264,4 +264,6 @@ def _peer(request: web.Request) -> Subject | None:
     names = {key: value for part in found.get("subject", ()) for key, value in part}
     role = _ROLES.get(names.get("organizationalUnitName", ""))
     node, cluster = names.get("commonName", ""), names.get("organizationName", "")
-    return Subject(node, role, cluster) if role is not None and node and cluster else None
+    if role is None or not node or not cluster:
+        return None
+    return Subject(node, role, cluster)
