@@ -38,7 +38,7 @@ from towline.model.errors import Forbidden, InvalidParameter, TowlineError, Unav
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_STATUS = {
+_STATUS: dict[type[TowlineError], int] = {
     errors.InvalidParameter: 400,
     errors.NotFound: 404,
     errors.Forbidden: 403,
