@@ -10,7 +10,7 @@ from pathlib import Path
 from towline.control.announcer import Announcer
 from towline.control.apply import Applier
 from towline.control.cluster_contract import NoCluster
-from towline.control.collaborators import NameServers, Runtime
+from towline.control.collaborators import NameServers, Runtime, Seat
 from towline.control.controller import Controller, ensure_daemon_id
 from towline.control.drift import DriftWatch
 from towline.control.endpoints import EndpointPlanner
@@ -18,6 +18,7 @@ from towline.control.events import EventBus
 from towline.control.explain import Explainer
 from towline.control.flows import FlowSweeper
 from towline.control.forwarding import Forwarding
+from towline.control.global_joins import GlobalJoins
 from towline.control.host import HostPrefixes, host_interfaces
 from towline.control.membership import Membership
 from towline.control.names import Names
@@ -26,6 +27,8 @@ from towline.control.networks import Networks
 from towline.control.ports import Ports, PortSockets
 from towline.control.reaper import Reaper
 from towline.control.reconcile import Reconciler
+from towline.control.replica import Replica
+from towline.control.replica_networks import Mirror
 from towline.control.sandbox_access import SandboxAccess
 from towline.control.sandbox_recovery import Recovery
 from towline.control.sandboxes import Sandboxes
@@ -77,10 +80,23 @@ def real_parts(config: Config) -> Parts:
 
 
 class Service:
-    """The engine with everything it owns."""
+    """The engine with everything it owns. replica, seat: where a cluster and this node meet."""
 
-    def __init__(self, engine: Controller, watch: DriftWatch, parts: Parts, sweeper: FlowSweeper) -> None:
+    def __init__(
+        self,
+        engine: Controller,
+        watch: DriftWatch,
+        parts: Parts,
+        sweeper: FlowSweeper,
+        *,
+        replica: Replica,
+        joins: GlobalJoins,
+        seat: Seat,
+    ) -> None:
         self.engine = engine
+        self.replica = replica
+        self.seat = seat
+        self._joins = joins
         self._watch = watch
         self._parts = parts
         self._sweeper = sweeper
@@ -89,6 +105,8 @@ class Service:
         await self.engine.start(self._watch)
 
     async def stop(self) -> None:
+        await self._joins.close()
+        await self.replica.close()
         await self.engine.stop()
         await self._parts.dns.stop()
         self._sweeper.close()
@@ -103,7 +121,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
     parts = parts or real_parts(config)
     store, kernel, view = parts.store, parts.kernel, parts.store.view()
     daemon_id = ensure_daemon_id(store)
-    counters, events = Counters(), EventBus()
+    counters, events, seat = Counters(), EventBus(), Seat()
     drivers, ipams = builtin_drivers(), builtin_ipams(config.default_address_pools, daemon_id)
     forwarding = Forwarding(kernel.sysctl, enabled=config.ip_forward)
     host = HostPrefixes(kernel.links, view)
@@ -137,16 +155,33 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         store=store,
         writer=writer,
         reaper=reaper,
-        admission=Admission(drivers, config.default_network_opts),
+        admission=Admission(drivers, config.default_network_opts, seat.this_node),
         drivers=drivers,
         ipams=ipams,
         host=host,
         publish=events.publish,
         counters=counters,
+        seat=seat,
     )
-    ports = Ports(parts.ports, default_ip=config.ip)
-    planner = EndpointPlanner(drivers, ipams, ports)
-    sandboxes, membership, names_check = _sandboxes(config, parts, writer, planner, ports, events, counters)
+    ports, joins = Ports(parts.ports, default_ip=config.ip), GlobalJoins(view, ipams, seat)
+    planner = EndpointPlanner(drivers, ipams, ports, joins)
+
+    def changed(network_id: str) -> None:
+        replica.local_change(network_id)
+
+    sandboxes, membership, names_check = _sandboxes(
+        config, parts, writer, planner, joins, ports, events, counters, changed
+    )
+    replica = Replica(
+        store=store,
+        writer=writer,
+        kernel=kernel,
+        drivers=drivers,
+        mirror=Mirror(drivers, ipams),
+        membership=membership,
+        names=parts.dns,
+        need_repair=lambda: _call_soon(loop, watch.request),
+    )
     recovery = Recovery(sandboxes, view, writer=writer, kernel=kernel, ports=ports, runtime=parts.runtime)
     controller = Controller(
         config,
@@ -171,7 +206,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
     watch = DriftWatch(
         parts.monitor, concerns=controller.concerns, on_route=host.mark_stale, repair=controller.on_drift
     )
-    return Service(controller, watch, parts, sweeper)
+    return Service(controller, watch, parts, sweeper, replica=replica, joins=joins, seat=seat)
 
 
 def _sandboxes(
@@ -179,16 +214,24 @@ def _sandboxes(
     parts: Parts,
     writer: Writer,
     planner: EndpointPlanner,
+    joins: GlobalJoins,
     ports: Ports,
     events: EventBus,
     counters: Counters,
+    changed: Callable[[str], None],
 ) -> tuple[Sandboxes, Membership, NamesCheck]:
     view = parts.store.view()
     names = Names(view, parts.dns, Path(config.exec_root) / "sandboxes", hidden=_hidden(config))
-    access = SandboxAccess(view, events.publish, names, counters)
+    access = SandboxAccess(view, events.publish, names, counters, changed)
     announcer = Announcer(writer, parts.kernel)
     membership = Membership(
-        access=access, writer=writer, kernel=parts.kernel, planner=planner, names=names, announcer=announcer
+        access=access,
+        writer=writer,
+        kernel=parts.kernel,
+        planner=planner,
+        joins=joins,
+        names=names,
+        announcer=announcer,
     )
     sandboxes = Sandboxes(
         access=access,
@@ -196,6 +239,7 @@ def _sandboxes(
         writer=writer,
         kernel=parts.kernel,
         planner=planner,
+        joins=joins,
         ports=ports,
         runtime=parts.runtime,
         names=names,

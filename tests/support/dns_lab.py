@@ -11,6 +11,7 @@ import msgspec
 
 from towline.dns.answer import Forward, answer
 from towline.dns.names import Directory
+from towline.model.cluster import Peer
 from towline.model.endpoint import Endpoint, EndpointConfig
 from towline.model.network import Network, Pool
 from towline.model.sandbox import Sandbox
@@ -25,6 +26,7 @@ class World:
     def __init__(self) -> None:
         self._networks: dict[str, Network] = {}
         self._endpoints: dict[str, Endpoint] = {}
+        self._peers: dict[str, Peer] = {}
         self.directory = Directory(self)
 
     def network(self, network_id: str) -> Network | None:
@@ -35,6 +37,20 @@ class World:
 
     def endpoints_in(self, sandbox_id: str) -> tuple[Endpoint, ...]:
         return tuple(endpoint for endpoint in self._endpoints.values() if endpoint.sandbox == sandbox_id)
+
+    def peer(self, endpoint_id: str) -> Peer | None:
+        return self._peers.get(endpoint_id)
+
+    def peers_of(self, network_id: str) -> tuple[Peer, ...]:
+        return tuple(peer for peer in self._peers.values() if peer.network == network_id)
+
+    def set_peer(self, peer: Peer) -> None:
+        self._peers[peer.id] = peer
+        self.directory.changed(peer.network, [peer.id])
+
+    def drop_peer(self, peer: Peer) -> None:
+        del self._peers[peer.id]
+        self.directory.changed(peer.network, [peer.id])
 
     def add_network(self, name: str, *, internal: bool = False, ipv6: bool = True) -> str:
         pools = [Pool("10.1.0.0/16", gateway="10.1.0.1")]

@@ -122,7 +122,7 @@ class FakeNameServers:
     async def close(self, sandbox_id: str, *, gone: bool = False) -> None:
         self.open_in.pop(sandbox_id, None)
 
-    def names_changed(self, network_id: str) -> None:
+    def names_changed(self, network_id: str, peers: Collection[str] = ()) -> None:
         self.changes.append(network_id)
 
     async def stop(self) -> None:

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from towline.control.collaborators import Seat
 from towline.control.endpoints import EndpointPlanner
+from towline.control.global_joins import GlobalJoins
 from towline.control.ports import Ports
 from towline.control.sandbox_records import attached_path, new_record
 from towline.drivers.endpoint import interface_sysctls
@@ -74,7 +76,7 @@ class FakeSandboxes:
         self._store = store
         self._view = store.view()
         self._ports = Ports(FakePortSockets())
-        self._planner = EndpointPlanner(drivers, ipams, self._ports)
+        self._planner = EndpointPlanner(drivers, ipams, self._ports, GlobalJoins(self._view, ipams, Seat()))
         self._announce = announce
 
     def all(self) -> list[Sandbox]:

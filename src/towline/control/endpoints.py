@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from msgspec.structs import replace
 
 from towline.control.draft import Draft
+from towline.control.global_joins import GlobalJoins
 from towline.control.ports import NO_PORTS, Families, Granted, Ports
-from towline.control.work import Work
+from towline.control.work import Realisation, Work
 from towline.drivers.registry import Drivers
 from towline.ipam.registry import IpamDrivers
+from towline.model.desired import NOTHING
 from towline.model.endpoint import Endpoint, EndpointConfig
-from towline.model.network import Network
+from towline.model.network import SWARM, Network
 from towline.model.sandbox import Sandbox
 from towline.model.view import View
 from towline.plan.endpoint import name_interfaces, plan_endpoint, release_endpoint
 from towline.plan.gateways import choose
+from towline.plan.presence import desired_now
 from towline.plan.published import place
 from towline.plan.sandbox import Known, members_of, realise, transition
 from towline.store.contract import Change, Delete, Put
@@ -26,21 +29,24 @@ from towline.store.contract import Change, Delete, Put
 class EndpointPlanner:
     """Used while planning, on the event loop: addresses and ports are taken at once and given back by `abandon`."""
 
-    def __init__(self, drivers: Drivers, ipams: IpamDrivers, ports: Ports) -> None:
+    def __init__(self, drivers: Drivers, ipams: IpamDrivers, ports: Ports, joins: GlobalJoins) -> None:
         self._drivers = drivers
         self._ipams = ipams
         self._ports = ports
+        self._joins = joins
 
     # single endpoints
 
     def make(self, sandbox: Sandbox, network: Network, config: EndpointConfig) -> Endpoint:
-        ipam = self._ipams.get(network.ipam_driver)
-        return plan_endpoint(sandbox, network, config, endpoint_id=secrets.token_hex(32), ipam=ipam)
+        """On a global network it may need a block: see `GlobalJoins.attempt`."""
+        ipam, blocks = self._ipams.get(network.ipam_driver), self._joins.blocks(network)
+        return plan_endpoint(sandbox, network, config, endpoint_id=secrets.token_hex(32), ipam=ipam, blocks=blocks)
 
     def give_back(self, endpoint: Endpoint, network: Network | None) -> None:
         """Its addresses; nothing where the network is gone already."""
         if network is not None and network.pools:
             release_endpoint(endpoint, network, self._ipams.get(network.ipam_driver))
+            self._joins.released(endpoint, network)
 
     # whole sandboxes
 
@@ -80,11 +86,28 @@ class EndpointPlanner:
         final = Draft(view)
         final.stage(staged)
         will = realise(after or _absent(before), final, self._drivers, known)
+        creates, removes = self._come_and_gone(view, final, staged)
         return Work(
             changes=list(staged),
             revert=_inverse(staged, view),
+            creates=creates,
+            removes=removes,
             transitions=(transition(was, will),),
             final=after is None or after.state != "running",
+        )
+
+    def _come_and_gone(
+        self, before: View, after: View, staged: Sequence[Change]
+    ) -> tuple[tuple[Realisation, ...], tuple[Realisation, ...]]:
+        """Global networks of which this host gets its first running endpoint, and loses its last."""
+        touched = dict.fromkeys(_networks_of(staged, before))
+        networks = [n for n in map(before.network, touched) if n is not None and n.scope == SWARM]
+        was = {network.id: desired_now(network, before, self._drivers) for network in networks}
+        will = {network.id: desired_now(network, after, self._drivers) for network in networks}
+        moved = [network for network in networks if (was[network.id] == NOTHING) != (will[network.id] == NOTHING)]
+        return (
+            tuple(Realisation(network, will[network.id]) for network in moved if was[network.id] == NOTHING),
+            tuple(Realisation(network, was[network.id]) for network in moved if was[network.id] != NOTHING),
         )
 
     def _ports_for(self, draft: Draft, after: Sandbox | None, taken: Collection[str], known: Known) -> Granted:
@@ -118,6 +141,19 @@ class EndpointPlanner:
 
 def _absent(sandbox: Sandbox | None) -> Sandbox:
     return Sandbox(id=sandbox.id if sandbox else "", name="", created=0)
+
+
+def _networks_of(changes: Sequence[Change], view: View) -> Iterator[str]:
+    """Of the endpoints that are changed."""
+    for change in changes:
+        match change:
+            case Put(record=Endpoint() as endpoint):
+                yield endpoint.network
+            case Delete(kind=kind, id=endpoint_id) if kind is Endpoint:
+                if (gone := view.endpoint(endpoint_id)) is not None:
+                    yield gone.network
+            case _:
+                pass
 
 
 def _inverse(changes: Sequence[Change], view: View) -> list[Change]:

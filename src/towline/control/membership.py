@@ -9,6 +9,7 @@ from collections.abc import Collection
 from towline.control.announcer import Announcer
 from towline.control.collaborators import NameService
 from towline.control.endpoints import EndpointPlanner
+from towline.control.global_joins import GlobalJoins
 from towline.control.sandbox_access import SandboxAccess
 from towline.control.work import Work
 from towline.control.writer import Writer
@@ -34,6 +35,7 @@ class Membership:
         writer: Writer,
         kernel: Kernel,
         planner: EndpointPlanner,
+        joins: GlobalJoins,
         names: NameService,
         announcer: Announcer,
     ) -> None:
@@ -41,6 +43,7 @@ class Membership:
         self._writer = writer
         self._kernel = kernel
         self._planner = planner
+        self._joins = joins
         self._names = names
         self._announcer = announcer
 
@@ -48,6 +51,8 @@ class Membership:
         async with self._access.locked(term) as sandbox:
             foreign = sandbox.origin == "attach" and sandbox.netns
             taken = await self.interfaces_in(sandbox.netns) if foreign else ()
+            if sandbox.state == "running":
+                await self._joins.prepare(for_connect(self._access.view, network_term))
             try:
                 await self._connect(network_term, sandbox, config, taken)
             except KernelError as error:
@@ -79,7 +84,7 @@ class Membership:
             work.settle = settle
             return work
 
-        await self._writer.submit(plan)
+        await self._joins.attempt(lambda: self._writer.submit(plan))
 
     async def disconnect(self, network_term: str, term: str, *, force: bool) -> None:
         """force: Docker then looks for an endpoint of that name; ours all belong to a sandbox, so there is none."""
@@ -119,7 +124,7 @@ class Membership:
     def _after_change(self, action: str, sandbox: Sandbox, network: Network) -> None:
         if sandbox.state == "running":
             self._access.announce(action, sandbox, network)
-        self._names.changed(network.id)
+        self._access.network_changed(network.id)
 
     async def interfaces_in(self, path: str) -> tuple[str, ...]:
         """Names of the interfaces in a namespace, ours included; NamespaceGone, NotANamespace."""

@@ -6,9 +6,11 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from msgspec.structs import replace
 
+from towline.control.collaborators import Seat
 from towline.control.host import HostPrefixes
 from towline.control.reaper import Reaper
 from towline.control.work import Realisation, Work
@@ -18,10 +20,10 @@ from towline.drivers.registry import Drivers
 from towline.ipam.networks import release_network
 from towline.ipam.registry import IpamDrivers
 from towline.model.endpoint import Endpoint
-from towline.model.errors import Conflict, NotFound, TowlineError
+from towline.model.errors import Conflict, InvalidParameter, NotFound, TowlineError
 from towline.model.events import Event
 from towline.model.info import Counters
-from towline.model.network import Network
+from towline.model.network import SWARM, Network
 from towline.model.requests import Created, CreateNetwork
 from towline.model.view import View
 from towline.plan.network import may_need_automatic_pool, plan_network
@@ -51,6 +53,7 @@ class Networks:
         host: HostPrefixes,
         publish: Callable[[Event], None],
         counters: Counters,
+        seat: Seat,
     ) -> None:
         self._store = store
         self._view = store.view()
@@ -62,10 +65,14 @@ class Networks:
         self._host = host
         self._publish = publish
         self._counters = counters
+        self._seat = seat
         self._pruning = False
 
     async def create(self, request: CreateNetwork) -> Created:
-        """What a client asks for: every check of admission applies."""
+        """What a client asks for: every check of admission applies. The managers make those of the cluster."""
+        if self._admission.is_global(request):
+            self._admission.admit(request, self._view)
+            return await self._seat.cluster.create(request)
         return await self._create(request, self._admission.admit)
 
     async def create_predefined(self, request: CreateNetwork) -> Created:
@@ -116,9 +123,19 @@ class Networks:
         )
 
     async def remove(self, term: str, *, wait: bool) -> None:
+        if (found := self._global(term)) is not None:
+            await self._seat.cluster.remove(found)
+            return
         network = await self._remove(lambda view: for_delete(view, term))
         if wait and network.link:
             await self._reaper.gone([network.link])
+
+    def _global(self, term: str) -> Network | None:
+        """The network of the cluster that it means, if it does."""
+        with suppress(NotFound, InvalidParameter):
+            found = for_delete(self._view, term)
+            return found if found.scope == SWARM else None
+        return None
 
     async def drop(self, network: Network) -> None:
         """Remove without asking whether it may go: a default bridge whose configuration changed."""
@@ -170,11 +187,13 @@ class Networks:
             raise Conflict("a prune operation is already running")
         self._pruning = True
         try:
-            removed = await self._remove_each(list(self._prunable(keep)))
+            prunable = list(self._prunable(keep))
+            removed = await self._remove_global([n for n in prunable if n.scope == SWARM])
+            removed += await self._remove_each([n for n in prunable if n.scope != SWARM])
         finally:
             self._pruning = False
         if wait:
-            await self._reaper.gone([network.link for network in removed if network.link])
+            await self._reaper.gone([network.link for network in removed if network.link and network.scope != SWARM])
         self._publish(Event("network", "prune", "", {"reclaimed": "0"}, "local", time.time_ns()))
         return [network.name for network in removed]
 
@@ -183,6 +202,17 @@ class Networks:
             idle = not (network.predefined or network.config_only or live_endpoints(self._view, network.id))
             if idle and network.phase == "ready" and not keep(network):
                 yield network
+
+    async def _remove_global(self, networks: list[Network]) -> list[Network]:
+        """Those that went, if this is a manager. One that is in use somewhere is passed over, as in Docker; so is
+        ingress."""
+        removed: list[Network] = []
+        for network in networks if self._seat.cluster.manager else ():
+            if not network.ingress:
+                with suppress(TowlineError):
+                    await self._seat.cluster.remove(network)
+                    removed.append(network)
+        return removed
 
     async def _remove_each(self, networks: list[Network]) -> list[Network]:
         """Those that went. One that was removed or joined meanwhile is passed over, as in Docker."""

@@ -19,10 +19,19 @@ from towline.policy.sandbox import find_sandbox
 
 
 class SandboxAccess:
-    """Shared by all that changes sandboxes. Event loop only."""
+    """Shared by all that changes sandboxes. Event loop only. changed: told the id of a network, after the commit of a
+    change to one of its endpoints here."""
 
-    def __init__(self, view: View, publish: Callable[[Event], None], names: NameService, counters: Counters) -> None:
+    def __init__(
+        self,
+        view: View,
+        publish: Callable[[Event], None],
+        names: NameService,
+        counters: Counters,
+        changed: Callable[[str], None],
+    ) -> None:
         self.view = view
+        self._changed = changed
         self._publish = publish
         self._names = names
         self._counters = counters
@@ -51,15 +60,23 @@ class SandboxAccess:
         self._publish(Event("network", action, network.id, attributes, network.scope, time.time_ns()))
 
     def announce_all(self, action: str, sandbox: Sandbox) -> None:
-        for endpoint in self.view.endpoints_in(sandbox.id):
-            if (network := self.view.network(endpoint.network)) is not None:
-                self.announce(action, sandbox, network)
+        for network in self.networks_of(sandbox.id):
+            self.announce(action, sandbox, network)
 
     def count(self, transitions: Iterable[Transition]) -> None:
         for transition in transitions:
             self._counters.joins += len(transition.joins)
             self._counters.leaves += len(transition.leaves)
 
+    def networks_of(self, sandbox_id: str) -> list[Network]:
+        found = (self.view.network(endpoint.network) for endpoint in self.view.endpoints_in(sandbox_id))
+        return [network for network in found if network is not None]
+
     def names_changed(self, sandbox_id: str) -> None:
         for endpoint in self.view.endpoints_in(sandbox_id):
-            self._names.changed(endpoint.network)
+            self.network_changed(endpoint.network)
+
+    def network_changed(self, network_id: str) -> None:
+        """One of its endpoints here came, changed or went."""
+        self._names.changed(network_id)
+        self._changed(network_id)

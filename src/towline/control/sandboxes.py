@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from towline.control.announcer import Announcer
 from towline.control.collaborators import NameService, Runtime, Watched
 from towline.control.endpoints import EndpointPlanner
+from towline.control.global_joins import GlobalJoins
 from towline.control.membership import Membership
 from towline.control.ports import Ports
 from towline.control.restarts import Restarts
@@ -52,6 +53,7 @@ class Sandboxes:
         writer: Writer,
         kernel: Kernel,
         planner: EndpointPlanner,
+        joins: GlobalJoins,
         ports: Ports,
         runtime: Runtime,
         names: NameService,
@@ -64,6 +66,7 @@ class Sandboxes:
         self._writer = writer
         self._kernel = kernel
         self._planner = planner
+        self._joins = joins
         self._ports = ports
         self._runtime = runtime
         self._names = names
@@ -102,7 +105,7 @@ class Sandboxes:
             work.settle = lambda: self._joined(sandbox, work) if source else None
             return work
 
-        await self._writer.submit(plan)
+        await self._joins.attempt(lambda: self._writer.submit(plan))
         if source:
             await self._begin_attached(self._access.known(sandbox_id))
 
@@ -111,13 +114,15 @@ class Sandboxes:
 
     async def _look_at(self, request: CreateSandbox, sandbox_id: str, attached: str) -> tuple[str, ...]:
         """Names of the interfaces in the namespace to be joined. What is wrong with the request is said first."""
-        admit_sandbox(request, self._view)
+        admitted = admit_sandbox(request, self._view)
         if request.process is not None:
             found = self._runtime.attach(sandbox_id, request.process, foreign=True)
             if isinstance(found, Exit):
                 raise NotFound(f"process {request.process.pid} has ended, or another one has its number now")
             found.close()
         await self._writer.exclusive(lambda: self._check_free(attached))
+        for network, _ in admitted.networks:
+            await self._joins.prepare(network)
         return await self._membership.interfaces_in(attached)
 
     def _check_free(self, path: str) -> None:
@@ -238,13 +243,14 @@ class Sandboxes:
             work.settle = lambda: self._joined(started, work)
             return work
 
+        for network in self._access.networks_of(sandbox.id):
+            await self._joins.prepare(network)
         await self._writer.submit(plan)
         return started
 
     def _on_host(self, sandbox: Sandbox) -> bool:
         """Then it has no namespace of its own: its process lives in the daemon's."""
-        networks = (self._view.network(endpoint.network) for endpoint in self._view.endpoints_in(sandbox.id))
-        return any(network is not None and network.driver == HOST for network in networks)
+        return any(network.driver == HOST for network in self._access.networks_of(sandbox.id))
 
     def _joined(self, sandbox: Sandbox, work: Work) -> None:
         self._access.count(work.transitions)

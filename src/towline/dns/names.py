@@ -6,11 +6,12 @@ each of these links first, then names, network by network; the first network tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from towline.dns import wire
 from towline.dns.zone import Owner, Service, Zone
+from towline.model.cluster import Peer
 from towline.model.endpoint import Endpoint
 from towline.model.network import Network
 
@@ -21,6 +22,8 @@ class DnsView(Protocol):
     def network(self, network_id: str) -> Network | None: ...
     def endpoints_of(self, network_id: str) -> tuple[Endpoint, ...]: ...
     def endpoints_in(self, sandbox_id: str) -> tuple[Endpoint, ...]: ...
+    def peer(self, endpoint_id: str) -> Peer | None: ...
+    def peers_of(self, network_id: str) -> tuple[Peer, ...]: ...
 
 
 class Attachment(NamedTuple):
@@ -147,15 +150,20 @@ class Directory:
         self._zones: dict[str, Zone] = {}
         self._names: dict[str, Names] = {}
         self._stale: set[str] = set()
+        self._moved: dict[str, set[str]] = {}
         self.generation = 0
 
-    def changed(self, network_id: str) -> None:
-        """The network's record, or one of its endpoints, is another one now."""
-        self._stale.add(network_id)
+    def changed(self, network_id: str, peers: Collection[str] = ()) -> None:
+        """The network's record, or one of its endpoints here, is another one now; with `peers` only these endpoints
+        elsewhere are."""
+        if not peers:
+            self._stale.add(network_id)
+        elif network_id in self._zones:
+            self._moved.setdefault(network_id, set()).update(peers)
 
     def names(self, sandbox_id: str) -> Names:
         """O(1) unless something changed since the last call."""
-        if self._stale:
+        if self._stale or self._moved:
             self._refresh()
         found = self._names.get(sandbox_id)
         if found is None:
@@ -168,7 +176,12 @@ class Directory:
 
     def _refresh(self) -> None:
         stale, self._stale = self._stale, set()
+        moved, self._moved = self._moved, {}
         self.generation += 1
+        for network_id, peers in moved.items():
+            if (zone := self._zones.get(network_id)) is not None:
+                for peer_id in peers:
+                    zone.set_peer(peer_id, self._peer(peer_id, network_id))
         for network_id in stale:
             network, zone = self._view.network(network_id), self._zones.get(network_id)
             if zone is None:
@@ -190,7 +203,15 @@ class Directory:
         if zone is None:
             zone = self._zones[network.id] = Zone(network.name)
             self._fill(zone, network)
+            for peer in () if network.ingress else self._view.peers_of(network.id):
+                zone.set_peer(peer.id, peer)
         return zone
+
+    def _peer(self, peer_id: str, network_id: str) -> Peer | None:
+        network, peer = self._view.network(network_id), self._view.peer(peer_id)
+        if network is None or network.ingress or peer is None or peer.network != network_id:
+            return None
+        return peer
 
     def _fill(self, zone: Zone, network: Network) -> set[str]:
         if network.ingress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from weakref import WeakValueDictionary
 
 from towline.dns.config import ServerConfig
@@ -65,9 +65,9 @@ class DnsServers:
         async with self._lock_of(sandbox_id):
             await self._close(sandbox_id, gone=gone)
 
-    def names_changed(self, network_id: str) -> None:
-        """After the commit of a change to the network or one of its endpoints. O(1)."""
-        self._directory.changed(network_id)
+    def names_changed(self, network_id: str, peers: Collection[str] = ()) -> None:
+        """After the commit of a change to the network or one of its endpoints here, or to these elsewhere."""
+        self._directory.changed(network_id, peers)
 
     def opened(self) -> tuple[str, ...]:
         """Ids of the sandboxes that are served."""

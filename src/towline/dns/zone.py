@@ -1,4 +1,5 @@
-"""The names of one network, shared by all sandboxes attached to it; a join or leave changes only what it concerns."""
+"""The names of one network, shared by all sandboxes attached to it; a join or leave changes only what it concerns, and
+so does an endpoint on another node."""
 
 from __future__ import annotations
 
@@ -8,7 +9,10 @@ from ipaddress import ip_address
 import msgspec
 
 from towline.dns import wire
+from towline.model.cluster import Peer
 from towline.model.endpoint import Endpoint
+
+Named = Endpoint | Peer
 
 
 class Service(msgspec.Struct, frozen=True):
@@ -62,9 +66,11 @@ class Zone:
         self.services: dict[bytes, tuple[tuple[bytes, bytes], ...]] = {}
         self._pointers: dict[bytes, dict[str, bytes]] = {}
         self._endpoints: dict[str, Endpoint] = {}
+        self._peers: dict[str, Peer] = {}
 
     @property
     def empty(self) -> bool:
+        """Nobody here asks it."""
         return not self._endpoints
 
     def pointer(self, reverse: bytes) -> bytes:
@@ -82,13 +88,23 @@ class Zone:
         touched: set[str] = set()
         for endpoint in list(self._endpoints.values()):
             if wanted.get(endpoint.id) is not endpoint:
+                del self._endpoints[endpoint.id]
                 self._remove(endpoint)
                 touched.add(endpoint.sandbox)
         for endpoint in wanted.values():
             if endpoint.id not in self._endpoints:
+                self._endpoints[endpoint.id] = endpoint
                 self._add(endpoint)
                 touched.add(endpoint.sandbox)
         return touched
+
+    def set_peer(self, peer_id: str, peer: Peer | None) -> None:
+        """An endpoint on another node came or changed; None: it went."""
+        if (old := self._peers.pop(peer_id, None)) is not None:
+            self._remove(old)
+        if peer is not None:
+            self._peers[peer_id] = peer
+            self._add(peer)
 
     def offer(self, services: Sequence[Service]) -> None:
         """Make the SRV records those of these services."""
@@ -103,27 +119,27 @@ class Zone:
             found[owner.lower()] = (*found.get(owner.lower(), ()), record)
         self.services = found
 
-    def _add(self, endpoint: Endpoint) -> None:
-        self._endpoints[endpoint.id] = endpoint
+    def _add(self, endpoint: Named) -> None:
+        member = _member(endpoint)
         a, aaaa = _record(endpoint.ipv4), _record(endpoint.ipv6)
         for key in _keys(endpoint):
-            self.owners.setdefault(key, Owner()).put(endpoint.id, a, aaaa)
+            self.owners.setdefault(key, Owner()).put(member, a, aaaa)
         record = self._pointer_record(endpoint)
         for key in _reverse_keys(endpoint) if record else ():
-            self._pointers.setdefault(key, {})[endpoint.id] = record
+            self._pointers.setdefault(key, {})[member] = record
 
-    def _remove(self, endpoint: Endpoint) -> None:
-        del self._endpoints[endpoint.id]
+    def _remove(self, endpoint: Named) -> None:
+        member = _member(endpoint)
         for key in _keys(endpoint):
-            if self.owners[key].discard(endpoint.id):
+            if self.owners[key].discard(member):
                 del self.owners[key]
         for key in _reverse_keys(endpoint):
             holders = self._pointers.get(key, {})
-            holders.pop(endpoint.id, None)
+            holders.pop(member, None)
             if not holders:
                 self._pointers.pop(key, None)
 
-    def _pointer_record(self, endpoint: Endpoint) -> bytes:
+    def _pointer_record(self, endpoint: Named) -> bytes:
         """`web.network.`, or without the network if that cannot be a name; b"" for an endpoint without names."""
         if not endpoint.dns_names:
             return b""
@@ -132,12 +148,17 @@ class Zone:
         return wire.pointer_record(target) if target is not None else b""
 
 
-def _keys(endpoint: Endpoint) -> tuple[bytes, ...]:
+def _member(endpoint: Named) -> str:
+    """An endpoint that moved here is known under its id on both sides for a moment."""
+    return endpoint.id if isinstance(endpoint, Endpoint) else f"peer {endpoint.id}"
+
+
+def _keys(endpoint: Named) -> tuple[bytes, ...]:
     encoded = [wire.encode_name(name) for name in endpoint.dns_names]
     return tuple(dict.fromkeys(key.lower() for key in encoded if key is not None))
 
 
-def _reverse_keys(endpoint: Endpoint) -> tuple[bytes, ...]:
+def _reverse_keys(endpoint: Named) -> tuple[bytes, ...]:
     return tuple(wire.reverse_name(_bare(cidr)) for cidr in (endpoint.ipv4, endpoint.ipv6) if cidr)
 
 

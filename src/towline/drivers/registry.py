@@ -24,6 +24,9 @@ class Drivers:
         except KeyError:
             raise NotFound(f'plugin "{name}" not found') from None
 
+    def find(self, name: str) -> Driver | None:
+        return self._by_name.get(name)
+
     def names(self) -> tuple[str, ...]:
         return tuple(sorted(self._by_name))
 

@@ -24,14 +24,16 @@ class Holder(NamedTuple):
 
 
 class _Range:
-    """A block to allocate from. Nothing in first..lowest-1 is free; `next` is where next-fit goes on."""
+    """A block to allocate from. Nothing in first..lowest-1 is free; `next` is where next-fit goes on. endpoints: how
+    many of the used addresses are those of endpoints."""
 
-    __slots__ = ("first", "last", "lowest", "next", "used")
+    __slots__ = ("endpoints", "first", "last", "lowest", "next", "used")
 
-    def __init__(self, block: Prefix, used: int) -> None:
+    def __init__(self, block: Prefix, used: int = 0, endpoints: int = 0) -> None:
         self.first = self.lowest = self.next = block.start
         self.last = block.end
         self.used = used
+        self.endpoints = endpoints
 
 
 class Addresses:
@@ -42,7 +44,7 @@ class Addresses:
         self.subnet = subnet
         self._held: dict[int, Holder] = {}
         self._used = SparseSet(subnet.bits - subnet.length)
-        self._whole = _Range(subnet, 0)
+        self._whole = _Range(subnet)
         self._ranges: dict[Prefix, _Range] = {subnet: self._whole}
         if subnet.v6 or subnet.length < 31:
             self._hold(subnet.start, Holder("", "network"))
@@ -52,8 +54,8 @@ class Addresses:
     def add_range(self, block: Prefix) -> None:
         """Prepare to allocate from a part of the subnet; O(addresses held)."""
         if block not in self._ranges:
-            used = sum(block.start <= address <= block.end for address in self._held)
-            self._ranges[block] = _Range(block, used)
+            inside = [holder for address, holder in self._held.items() if block.start <= address <= block.end]
+            self._ranges[block] = _Range(block, len(inside), sum(map(_is_endpoint, inside)))
 
     def drop_range(self, block: Prefix) -> None:
         if block != self.subnet:
@@ -92,6 +94,7 @@ class Addresses:
         for span in self._ranges.values():
             if span.first <= address <= span.last:
                 span.used -= 1
+                span.endpoints -= _is_endpoint(holder)
                 span.lowest = min(span.lowest, address)
 
     def move(self, address: int, owner: str, epoch: int) -> Lease:
@@ -118,6 +121,10 @@ class Addresses:
         free = span.last - span.first + 1 - span.used
         return SubnetStatus(used=min(len(self._held), _UINT64_MAX), free=min(free, _UINT64_MAX))
 
+    def endpoints_in(self, block: Prefix) -> int:
+        """How many addresses of one of the ranges endpoints have."""
+        return self._ranges[block].endpoints
+
     def _next_free(self, address: int) -> int:
         return self._used.next_absent(address - self.subnet.start) + self.subnet.start
 
@@ -127,3 +134,8 @@ class Addresses:
         for span in self._ranges.values():
             if span.first <= address <= span.last:
                 span.used += 1
+                span.endpoints += _is_endpoint(holder)
+
+
+def _is_endpoint(holder: Holder) -> bool:
+    return holder.reason == "endpoint"

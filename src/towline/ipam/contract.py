@@ -38,10 +38,12 @@ class Capabilities(msgspec.Struct, frozen=True):
 
 
 class AddressSpaces(NamedTuple):
-    """Names of the spaces for networks of one host and of the whole cluster; subnets of two spaces may overlap."""
+    """Names of the spaces for networks of one host and of scope "global"; subnets of two spaces may overlap. swarm: for
+    the networks of a cluster; "": the driver keeps them with those of scope "global"."""
 
     local: str
     cluster: str
+    swarm: str = ""
 
 
 class PoolQuery(msgspec.Struct, frozen=True):
@@ -67,13 +69,15 @@ class PoolGrant(msgspec.Struct, frozen=True):
 
 
 class AddressQuery(msgspec.Struct, frozen=True):
-    """address: bare, "" for any. owner: id of the network or endpoint. reason: as in model.network.Lease."""
+    """address: bare, "" for any. owner: id of the network or endpoint. reason: as in model.network.Lease. within: CIDR
+    of the parts of the subnet that the address must be in, tried in order; empty: anywhere."""
 
     pool_id: str
     owner: str
     reason: str
     address: str = ""
     options: dict[str, str] = {}
+    within: tuple[str, ...] = ()
 
 
 class IpamDriver(Protocol):
@@ -113,6 +117,10 @@ class LeaseBook(Protocol):
     def status(self, pool_id: str) -> SubnetStatus: ...
     def leases(self, owner: str) -> list[Lease]:
         """Every address that is taken in the pools of a network, in address order; [] if it has none."""
+        ...
+
+    def endpoints_in(self, pool_id: str, prefix: str) -> int:
+        """How many addresses of this part of the pool's subnet endpoints have."""
         ...
 
     def holder_of(self, space: str, subnet: str) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from towline.ipam.addresses import Addresses
 from towline.ipam.contract import SERIAL, AddressQuery, AddressSpaces, Capabilities, PoolGrant, PoolQuery
-from towline.ipam.errors import AddressOutOfRange, UnknownPool
+from towline.ipam.errors import AddressOutOfRange, NoAddresses, UnknownPool
 from towline.ipam.pools import NOTHING_IN_USE, Pools
 from towline.ipam.prefix import Prefix, format_address, parse_address, parse_prefix
 from towline.model.config import GLOBAL_POOLS, AddressPool
 from towline.model.errors import Failure, InvalidParameter
 from towline.model.network import Lease, SubnetStatus
 
-SPACES = AddressSpaces(local="LocalDefault", cluster="GlobalDefault")
+SPACES = AddressSpaces(local="LocalDefault", cluster="GlobalDefault", swarm="SwarmDefault")
 
 
 class _Grant(NamedTuple):
@@ -41,7 +42,7 @@ class DefaultIpam:
         """Predefined pools of both families (`pools.local_pools` makes the local ones)."""
         self._pools = {
             (space, v6): Pools(predefined, v6)
-            for space, predefined in zip(SPACES, (local, cluster), strict=True)
+            for space, predefined in zip(SPACES, (local, cluster, cluster), strict=True)
             for v6 in (False, True)
         }
         self._grants: dict[str, _Grant] = {}
@@ -78,10 +79,11 @@ class DefaultIpam:
         addresses, subnet = grant.addresses, grant.subnet
         if query.address:
             value = _inside(subnet, query.address)
+            if query.within and not any(p.start <= value <= p.end for p in map(parse_prefix, query.within)):
+                raise AddressOutOfRange
             addresses.take(value, query.owner, query.reason)
         else:
-            serial = query.options.get(SERIAL) == "true"
-            value = addresses.allocate(query.owner, query.reason, block=grant.ip_range, serial=serial)
+            value = _allocate(grant, query)
         return f"{format_address(value, subnet.v6)}/{subnet.length}"
 
     def release_address(self, pool_id: str, address: str, owner: str) -> None:
@@ -100,6 +102,11 @@ class DefaultIpam:
             for addresses in sorted(subnets, key=lambda each: each.subnet)
             for lease in addresses.leases()
         ]
+
+    def endpoints_in(self, pool_id: str, prefix: str) -> int:
+        addresses, part = self._find(pool_id).addresses, parse_prefix(prefix)
+        addresses.add_range(part)
+        return addresses.endpoints_in(part)
 
     def holder_of(self, space: str, subnet: str) -> str:
         prefix = parse_prefix(subnet)
@@ -126,6 +133,19 @@ class DefaultIpam:
             return self._grants[pool_id]
         except KeyError:
             raise UnknownPool(pool_id) from None
+
+
+def _allocate(grant: _Grant, query: AddressQuery) -> int:
+    """The next free address, of the parts that the query names if it names some."""
+    serial = query.options.get(SERIAL) == "true"
+    for part in query.within:
+        block = parse_prefix(part)
+        grant.addresses.add_range(block)
+        with suppress(NoAddresses):
+            return grant.addresses.allocate(query.owner, query.reason, block=block, serial=serial)
+    if query.within:
+        raise NoAddresses
+    return grant.addresses.allocate(query.owner, query.reason, block=grant.ip_range, serial=serial)
 
 
 def _wanted(query: PoolQuery) -> tuple[Prefix | None, Prefix | None]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from towline.ipam.contract import ENDPOINT_MAC, ENDPOINT_NAME, AddressQuery, IpamDriver, LeaseBook
-from towline.ipam.errors import NoAddresses
+from towline.ipam.contract import ENDPOINT_MAC, ENDPOINT_NAME, SERIAL, AddressQuery, IpamDriver, LeaseBook
+from towline.ipam.errors import BlockNeeded, NoAddresses
 from towline.ipam.handles import address_options, pool_id, pool_of
 from towline.ipam.prefix import parse_address, parse_prefix
+from towline.model.cluster import Block
 from towline.model.errors import Failure, InvalidParameter
 from towline.model.network import Network, Pool
 
@@ -21,12 +22,14 @@ def request_endpoint_address(
     v6: bool,
     address: str = "",
     mac: str = "",
+    blocks: Sequence[Block] | None = None,
 ) -> str:
     """An address of one family for an endpoint: CIDR, or "" from a driver without addresses.
 
     address: bare, "" for the next free one of the first pool that has any. mac: goes along where the driver needs it.
+    blocks: those of this node, of which alone the address may be; None: the network is this host's own.
     Raises AddressTaken ("Address already in use", a Forbidden), InvalidParameter for an address outside of the pools,
-    Failure if all pools are full or there is no pool of that family.
+    Failure if all pools are full or there is no pool of that family, BlockNeeded where another block may help.
     """
     options = {**address_options(network.ipam_options), ENDPOINT_NAME: name}
     if driver.capabilities.requires_mac:
@@ -36,15 +39,30 @@ def request_endpoint_address(
         raise Failure(f"no IPv{6 if v6 else 4} information available for endpoint {name}")
     if address:
         pools = [_pool_for(network, address, v6)]
+    if blocks is not None:
+        options[SERIAL] = "true"  # an address rests for as long as it can before others get to know it anew
     for pool in pools:
-        query = AddressQuery(
-            pool_id(driver, network.scope, pool), endpoint_id, "endpoint", address=address, options=options
-        )
+        within = () if blocks is None else _parts(pool, blocks, address)
+        if blocks is not None and not within:
+            continue
+        handle = pool_id(driver, network.scope, pool)
+        query = AddressQuery(handle, endpoint_id, "endpoint", address=address, options=options, within=within)
         try:
             return driver.request_address(query)
         except NoAddresses:
             continue
+    if blocks is not None:
+        raise BlockNeeded(network, tuple(pool.subnet for pool in pools), address)
     raise _exhausted(driver, network, pools, v6)
+
+
+def _parts(pool: Pool, blocks: Sequence[Block], address: str) -> tuple[str, ...]:
+    """Prefixes of the pool's blocks; with `address` that of the one that holds it."""
+    mine = [block.prefix for block in blocks if block.subnet == pool.subnet]
+    if not address:
+        return tuple(mine)
+    value = parse_address(address)[1]
+    return tuple(text for text in mine if (part := parse_prefix(text)).start <= value <= part.end)
 
 
 def release_endpoint_address(driver: IpamDriver, network: Network, address: str, endpoint_id: str) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from towline.model.errors import Conflict, Forbidden, InvalidParameter, NotFound, Unavailable
-from towline.model.network import Lease
+from towline.model.errors import Conflict, Failure, Forbidden, InvalidParameter, NotFound, Unavailable
+from towline.model.network import Lease, Network
 
 
 class AddressTaken(Forbidden):
@@ -22,6 +22,18 @@ class AddressOutOfRange(InvalidParameter):
 class NoAddresses(Unavailable):
     def __init__(self) -> None:
         super().__init__("no available addresses on this pool")
+
+
+class BlockNeeded(Failure):
+    """This node has no block of a global network with a free address, or not the one that holds `address` (bare). One
+    of any of these subnets (CIDR) would do: lease it, and plan again."""
+
+    def __init__(self, network: Network, subnets: tuple[str, ...], address: str = "") -> None:
+        wanted = f"{address} of " if address else ""
+        super().__init__(f"this node has no block with {wanted}{', '.join(subnets)} of network {network.name}")
+        self.network = network
+        self.subnets = subnets
+        self.address = address
 
 
 class LeaseMoved(Conflict):

@@ -11,7 +11,10 @@ from towline.model.network import Network, Pool
 
 def space_of(driver: IpamDriver, scope: str) -> str:
     """The address space of a network of that scope."""
-    return driver.address_spaces.cluster if scope == "global" else driver.address_spaces.local
+    spaces = driver.address_spaces
+    if scope == "swarm":
+        return spaces.swarm or spaces.cluster
+    return spaces.cluster if scope == "global" else spaces.local
 
 
 def plain_id(space: str, subnet: str, ip_range: str) -> str:

@@ -10,6 +10,8 @@ from towline.model.requests import PoolRequest
 
 Phase = Literal["creating", "ready"]
 Scope = str  # "local", "swarm", "global"; Docker keeps whatever the client sent
+SWARM = "swarm"
+"""Scope of the networks of the cluster, which the store mirrors; no client can make one that is not."""
 
 PREDEFINED = frozenset({"bridge", "host", "none"})
 RESERVED_NAMES = PREDEFINED | {"default"}

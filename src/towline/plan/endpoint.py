@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from towline.drivers.endpoint import IFNAME
 from towline.ipam.contract import IpamDriver
 from towline.ipam.endpoints import release_endpoint_address, request_endpoint_address
+from towline.model.cluster import Block
 from towline.model.desired import stable_mac
 from towline.model.endpoint import Endpoint, EndpointConfig
 from towline.model.network import RESERVED_NAMES, Network
@@ -16,9 +17,16 @@ from towline.model.sandbox import Sandbox
 
 
 def plan_endpoint(
-    sandbox: Sandbox, network: Network, config: EndpointConfig, *, endpoint_id: str, ipam: IpamDriver
+    sandbox: Sandbox,
+    network: Network,
+    config: EndpointConfig,
+    *,
+    endpoint_id: str,
+    ipam: IpamDriver,
+    blocks: Sequence[Block] | None = None,
 ) -> Endpoint:
     """Addresses are taken from `ipam` and given back if one of them is refused. The interface is named when it joins.
+    blocks: those of this node, on a global network; BlockNeeded if they do not do.
 
     MAC: the configured one, else one made from the id, so that it stays the same for the endpoint's life.
     """
@@ -37,7 +45,14 @@ def plan_endpoint(
         if on and network.pools:
             try:
                 cidr = request_endpoint_address(
-                    ipam, network, endpoint_id=endpoint_id, name=sandbox.name, v6=v6, address=address, mac=mac
+                    ipam,
+                    network,
+                    endpoint_id=endpoint_id,
+                    name=sandbox.name,
+                    v6=v6,
+                    address=address,
+                    mac=mac,
+                    blocks=blocks,
                 )
             except BaseException:
                 release_endpoint(endpoint, network, ipam)

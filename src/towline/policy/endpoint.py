@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from towline.drivers.endpoint import IFNAME
 from towline.model.endpoint import Endpoint, EndpointConfig
 from towline.model.errors import Conflict, Failure, Forbidden, InvalidParameter
-from towline.model.network import RESERVED_NAMES, Network
+from towline.model.network import RESERVED_NAMES, SWARM, Network
 from towline.model.sandbox import Sandbox
 from towline.model.view import View
 from towline.policy.endpoint_options import what_is_wrong_with_options
@@ -59,8 +59,14 @@ def check_connect(view: View, sandbox: Sandbox, network: Network, config: Endpoi
 
 
 def check_joinable(network: Network) -> None:
+    """Forbidden for a configuration; Failure (Docker's 500) for a global network that is only for services."""
     if network.config_only:
         raise Forbidden("cannot create endpoint on configuration-only network")
+    if network.scope == SWARM and not network.attachable:
+        raise Failure(
+            f"Could not attach to network {network.name}: "
+            f"rpc error: code = PermissionDenied desc = network {network.name} not manually attachable"
+        )
 
 
 def check_unique(view: View, sandbox: Sandbox, network: Network, config: EndpointConfig) -> None:

@@ -5,7 +5,8 @@ Order and texts: moby daemon/network.go, daemon/libnetwork/controller.go and net
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -14,7 +15,7 @@ from towline.drivers.options import parse_go_bool
 from towline.drivers.registry import Drivers
 from towline.ipam.validate import validate
 from towline.model.errors import Conflict, Failure, Forbidden, InvalidParameter, NotFound
-from towline.model.network import RESERVED_NAMES, Network
+from towline.model.network import RESERVED_NAMES, SWARM, Network
 from towline.model.requests import ENABLE_IPV4, ENABLE_IPV6, CreateNetwork
 from towline.model.view import View
 from towline.policy.endpoint import live_endpoints
@@ -26,21 +27,43 @@ _ADVERTISE = (
 )
 
 
-class Admission:
-    """What the checks need besides the request: drivers, and the daemon's `--default-network-opt`."""
+class ThisNode(NamedTuple):
+    """Whether it is part of a cluster, and a manager of it."""
 
-    def __init__(self, drivers: Drivers, default_options: Mapping[str, Mapping[str, str]]) -> None:
+    active: bool = False
+    manager: bool = False
+
+
+class Admission:
+    """What the checks need besides the request: drivers, the daemon's `--default-network-opt`, what this node is."""
+
+    def __init__(
+        self,
+        drivers: Drivers,
+        default_options: Mapping[str, Mapping[str, str]],
+        this_node: Callable[[], ThisNode] = ThisNode,
+    ) -> None:
         self._drivers = drivers
         self._default_options = default_options
+        self._this_node = this_node
+
+    def is_global(self, request: CreateNetwork) -> bool:
+        """Does it ask for a network of the cluster (whether it may or not)?"""
+        driver = self._drivers.find(request.driver)
+        return not request.config_only and (request.scope == SWARM or (driver is not None and driver.scope == "global"))
 
     def admit(self, request: CreateNetwork, view: View) -> tuple[CreateNetwork, Driver | None]:
-        """The request with every default filled in, and its driver (None for a config-only network).
+        """The request with every default filled in, and its driver (None for a config-only network). One for a network
+        of the cluster (`is_global`) comes through on a manager only; the managers have checks of their own.
 
         Raises the error of the first check that fails; nothing has been changed then.
         """
+        node = self._this_node()
+        if node.active and (known := view.network_named(request.name)) is not None and known.scope == SWARM:
+            raise Conflict(f"network with name {request.name} already exists")
         if request.name in RESERVED_NAMES:
             raise Forbidden(f"operation is not permitted on predefined {request.name} network ")
-        if request.driver == "overlay":
+        if request.driver == "overlay" and not node.manager:
             raise Forbidden(NOT_IN_SWARM)
         request = _switch_families(self._with_default_options(request))
         validate(request.pools, bool(request.enable_ipv4), bool(request.enable_ipv6))
@@ -52,7 +75,7 @@ class Admission:
         _check_scope(request, driver)
         if request.config_from:
             request = _apply_configuration(request, view)
-        _check_swarm(request, driver)
+        _check_swarm(request, driver, node)
         return replace(request, scope=request.scope or driver.scope), driver
 
     def _with_default_options(self, request: CreateNetwork) -> CreateNetwork:
@@ -150,12 +173,17 @@ def _apply_configuration(request: CreateNetwork, view: View) -> CreateNetwork:
     )
 
 
-def _check_swarm(request: CreateNetwork, driver: Driver) -> None:
-    if request.scope != "swarm" and driver.scope != "global":
+def _check_swarm(request: CreateNetwork, driver: Driver, node: ThisNode) -> None:
+    if request.scope != SWARM and driver.scope != "global":
         return
     if not request.enable_ipv4:
         raise InvalidParameter("IPv4 cannot be disabled in a Swarm scoped network")
-    raise Forbidden("cannot create a swarm scoped network when swarm is not active")
+    if not node.active:
+        raise Forbidden("cannot create a swarm scoped network when swarm is not active")
+    if not node.manager:
+        raise Forbidden(
+            "Cannot create a multi-host network from a worker node. Please create the network from a manager node."
+        )
 
 
 def check_removal(network: Network, view: View) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from towline.model.endpoint import ANYTHING, EndpointConfig
-from towline.model.errors import Conflict, InvalidParameter, NotFound
+from towline.model.errors import Conflict, Failure, InvalidParameter, NotFound
 from towline.model.network import Network
 from towline.model.requests import CreateSandbox
 from towline.model.sandbox import Sandbox
@@ -145,7 +145,10 @@ def _resolve(request: CreateSandbox, view: View) -> Joined:
             check_settings(config, network)
         except InvalidParameter as refusal:
             raise InvalidParameter(f"invalid config for network {term}: {refusal}") from None
-        check_joinable(network)
+        try:
+            check_joinable(network)
+        except Failure as refusal:
+            raise Failure(f"failed to set up container networking: {refusal}") from None
         check_unique(view, Sandbox(id="", name=request.name, created=0), network, config)
         found[network.id] = (network, config)
     return tuple(found.values())

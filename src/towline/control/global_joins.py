@@ -1,0 +1,118 @@
+"""What joining a global network needs of the cluster: the others' endpoints, and blocks to take addresses from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from towline.control.collaborators import Seat
+from towline.ipam.contract import LeaseBook
+from towline.ipam.errors import BlockNeeded
+from towline.ipam.handles import pool_id, pool_of
+from towline.ipam.prefix import parse_address, parse_prefix
+from towline.ipam.registry import IpamDrivers
+from towline.model.cluster import Block
+from towline.model.endpoint import Endpoint
+from towline.model.errors import Unavailable
+from towline.model.network import SWARM, Network
+from towline.model.view import View
+from towline.plan.presence import is_present
+
+ATTEMPTS = 8
+"""How often a join is planned anew because other joins took the addresses of the block that was leased for it."""
+
+
+class GlobalJoins:
+    """Event loop only."""
+
+    def __init__(self, view: View, ipams: IpamDrivers, seat: Seat) -> None:
+        self._view = view
+        self._ipams = ipams
+        self._seat = seat
+        self._returning: dict[str, asyncio.Task[None]] = {}
+
+    def blocks(self, network: Network) -> tuple[Block, ...] | None:
+        """Those that addresses may be taken from; None where the network's addresses need none."""
+        if self._book(network) is None:
+            return None
+        if self._seat.cluster.fenced:
+            raise Unavailable(
+                f"no address on network {network.name}: the managers have not heard of this node for so long that its"
+                " addresses may be given to others; see `towline cluster status`, and try again when one is reached"
+            )
+        return tuple(block for block in self._view.blocks_of(network.id) if block.id not in self._returning)
+
+    async def prepare(self, network: Network) -> None:
+        """Before an endpoint of a sandbox that runs joins it."""
+        if network.scope == SWARM and not is_present(self._view, network.id):
+            await self._seat.cluster.prepare(network.id)
+
+    async def attempt(self, change: Callable[[], Awaitable[None]]) -> None:
+        """Make the change; when it needs a block, lease one and make it anew. Raises what the change raises otherwise,
+        and what `GlobalNetworks.need_block` raises."""
+        leased: list[Block] = []
+        try:
+            for _ in range(ATTEMPTS):
+                try:
+                    await change()
+                    return
+                except BlockNeeded as needed:
+                    leased.append(await self._lease(needed))
+            raise Unavailable("addresses are taken by others as fast as they are leased: try again")
+        finally:
+            for block in leased:
+                self._return_if_unused(block)
+
+    def released(self, endpoint: Endpoint, network: Network) -> None:
+        """It has given its addresses back."""
+        held = [cidr.partition("/")[0] for cidr in (endpoint.ipv4, endpoint.ipv6) if cidr]
+        for block in self._view.blocks_of(network.id) if held and network.scope == SWARM else ():
+            if any(_holds(block, address) for address in held):
+                self._return_if_unused(block)
+
+    async def close(self) -> None:
+        """Wait for the blocks that are on their way back."""
+        await asyncio.gather(*self._returning.values(), return_exceptions=True)
+
+    async def _lease(self, needed: BlockNeeded) -> Block:
+        """Of the first subnet that has one left. What is on its way back must have arrived, or it could be ours again
+        for the managers when it does."""
+        cluster, network = self._seat.cluster, needed.network
+        leaving = [task for key, task in self._returning.items() if key.startswith(f"{network.id}/")]
+        await asyncio.gather(*leaving, return_exceptions=True)
+        refusal: Unavailable | None = None
+        for subnet in needed.subnets:
+            try:
+                return await cluster.need_block(network.id, subnet, needed.address)
+            except Unavailable as error:
+                refusal = refusal or error
+        raise refusal or needed
+
+    def _return_if_unused(self, block: Block) -> None:
+        """From here on nothing is taken from it, until it has gone back."""
+        if block.id in self._returning or block not in self._view.blocks_of(block.network) or self._in_use(block):
+            return
+        task = asyncio.get_running_loop().create_task(self._seat.cluster.unused(block))
+        self._returning[block.id] = task
+        task.add_done_callback(lambda _: self._returning.pop(block.id, None))
+
+    def _in_use(self, block: Block) -> bool:
+        network = self._view.network(block.network)
+        pool = pool_of(network, block.prefix.partition("/")[0]) if network is not None else None
+        if network is None or pool is None or (book := self._book(network)) is None:
+            return False
+        handle = pool_id(self._ipams.get(network.ipam_driver), network.scope, pool)
+        return book.endpoints_in(handle, block.prefix) > 0
+
+    def _book(self, network: Network) -> LeaseBook | None:
+        """None where addresses come from this host alone, or from a driver that does not say which it gave."""
+        if network.scope != SWARM or not network.pools:
+            return None
+        driver = self._ipams.get(network.ipam_driver)
+        return driver if isinstance(driver, LeaseBook) else None
+
+
+def _holds(block: Block, address: str) -> bool:
+    prefix = parse_prefix(block.prefix)
+    v6, value = parse_address(address)
+    return prefix.v6 == v6 and prefix.start <= value <= prefix.end

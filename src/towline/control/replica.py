@@ -1,0 +1,198 @@
+"""This node's copy of what the cluster says (`cluster.contract.Replica`): in the store, in the kernel, in the names.
+
+What the cluster says need not be durable change by change: it is noted, and written with the next commit, or a second
+later. So a daemon that starts while its node is cut off goes on with what it knew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from towline.control.collaborators import NameServers
+from towline.control.membership import Membership
+from towline.control.replica_networks import Mirror
+from towline.control.writer import Writer
+from towline.drivers.registry import Drivers
+from towline.kernel.contract import Kernel
+from towline.model.cluster import Block, Peer
+from towline.model.errors import TowlineError
+from towline.model.network import SWARM, Network
+from towline.plan.presence import desired_now, is_present
+from towline.plan.rows import rows_of
+from towline.policy.peers import what_is_wrong_with_block, what_is_wrong_with_peer
+from towline.store.contract import Change, Delete, Put, Store
+
+log = logging.getLogger(__name__)
+
+FLUSH = 1.0
+"""Seconds that what the cluster says waits at most for a commit to go along with."""
+
+
+class NodeIdentity:
+    """Who this node is for the others: its id, and the bare address of its VTEP. Set by whoever builds the cluster."""
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.vtep = ""
+
+
+class Replica:
+    """Calls on the event loop. on_local_change: told the id of a global network when an endpoint of this node on it
+    came, changed or went. need_repair: see `Applier`."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        writer: Writer,
+        kernel: Kernel,
+        drivers: Drivers,
+        mirror: Mirror,
+        membership: Membership,
+        names: NameServers,
+        need_repair: Callable[[], None],
+    ) -> None:
+        self.node = NodeIdentity()
+        self.on_local_change: Callable[[str], None] = lambda _: None
+        self._store = store
+        self._view = store.view()
+        self._writer = writer
+        self._kernel = kernel
+        self._drivers = drivers
+        self._mirror = mirror
+        self._membership = membership
+        self._names = names
+        self._need_repair = need_repair
+        self._flush: asyncio.TimerHandle | None = None
+        self._flushing: asyncio.Task[None] | None = None
+
+    # what is known
+
+    def networks(self) -> list[Network]:
+        return [network for network in list(self._view.networks()) if network.scope == SWARM]
+
+    def peers(self, network_id: str) -> list[Peer]:
+        return list(self._view.peers_of(network_id))
+
+    def blocks(self) -> list[Block]:
+        return list(self._view.blocks())
+
+    def own(self, network_id: str) -> list[Peer]:
+        return [
+            Peer(
+                id=endpoint.id,
+                network=network_id,
+                node=self.node.id,
+                vtep=self.node.vtep,
+                mac=endpoint.mac,
+                sandbox=endpoint.sandbox,
+                name=endpoint.name,
+                ipv4=endpoint.ipv4,
+                ipv6=endpoint.ipv6,
+                dns_names=endpoint.dns_names,
+            )
+            for endpoint in self._view.endpoints_of(network_id)
+            if endpoint.ifname
+        ]
+
+    def present(self) -> set[str]:
+        return {network.id for network in self.networks() if is_present(self._view, network.id)}
+
+    def local_change(self, network_id: str) -> None:
+        """An endpoint here came, changed or went, on any network."""
+        network = self._view.network(network_id)
+        if network is not None and network.scope == SWARM:
+            self.on_local_change(network_id)
+
+    # what the cluster says
+
+    async def set_networks(self, puts: Sequence[Network], gone: Sequence[str]) -> None:
+        for network_id in gone:
+            await self._disconnect_all(network_id)
+        await self._writer.submit(lambda view: self._mirror.plan(view, puts, gone))
+        for network_id in (*(network.id for network in puts), *gone):
+            self._names.names_changed(network_id)
+
+    async def _disconnect_all(self, network_id: str) -> None:
+        """So that what the sandboxes have of it goes in the order in which it always goes."""
+        network = self._view.network(network_id)
+        for endpoint in self._view.endpoints_of(network_id) if network is not None and network.scope == SWARM else ():
+            fields = {"sandbox": endpoint.name, "network": network.name if network else network_id}
+            try:
+                await self._membership.disconnect(network_id, endpoint.sandbox, force=False)
+                log.warning("disconnected: the network is gone from the cluster", extra={"fields": fields})
+            except TowlineError as error:
+                log.error(
+                    "not disconnected from a network that is gone", extra={"fields": {**fields, "error": str(error)}}
+                )
+
+    async def set_peers(self, network_id: str, puts: Sequence[Peer], gone: Sequence[str]) -> None:
+        network = self._view.network(network_id)
+        if network is None or network.scope != SWARM:
+            puts = ()
+        sound = [peer for peer in puts if self._is_sound(peer, network_id)]
+        await self._writer.exclusive(lambda: self._write_peers(network_id, sound, gone))
+        self._names.names_changed(network_id, {*(peer.id for peer in sound), *gone})
+        self._flush_later()
+
+    def _is_sound(self, peer: Peer, network_id: str) -> bool:
+        if problem := what_is_wrong_with_peer(peer, network_id):
+            fields = {"network": network_id, "node": peer.node[:64], "problem": problem}
+            log.error("an endpoint of another node is ignored", extra={"fields": fields})
+        return not problem
+
+    def _write_peers(self, network_id: str, puts: Sequence[Peer], gone: Sequence[str]) -> None:
+        """Writer thread, no batch in flight: whether the network is here does not change meanwhile."""
+        before = [self._view.peer(peer_id) for peer_id in (*(peer.id for peer in puts), *gone)]
+        self._store.note([*map(Put, puts), *(Delete(Peer, peer_id) for peer_id in gone)])
+        network = self._view.network(network_id)
+        tunnel = desired_now(network, self._view, self._drivers).tunnel if network is not None else None
+        if tunnel is not None:
+            former = rows_of((peer for peer in before if peer is not None), tunnel.local)
+            error = self._kernel.tunnels.set_rows(tunnel.name, rows_of(puts, tunnel.local), former)
+            if error is not None:
+                fields = {"link": tunnel.name, "error": str(error)}
+                log.error("rows of a tunnel could not be set", extra={"fields": fields})
+                self._need_repair()
+
+    async def set_blocks(self, puts: Sequence[Block], gone: Sequence[str]) -> None:
+        changes: list[Change] = [Put(block) for block in puts if self._is_usable(block)]
+        changes += [Delete(Block, block_id) for block_id in gone]
+        await self._writer.exclusive(lambda: self._store.note(changes))
+        self._flush_later()
+
+    def _is_usable(self, block: Block) -> bool:
+        network = self._view.network(block.network)
+        problem = what_is_wrong_with_block(block, network) if network is not None else "its network is not known here"
+        if problem:
+            log.error("a block of addresses is ignored", extra={"fields": {"block": block.id, "problem": problem}})
+        return not problem
+
+    async def forget(self) -> None:
+        await self.set_networks([], [network.id for network in self.networks()])
+        await self.set_blocks([], [block.id for block in self._view.blocks()])
+
+    # writing
+
+    def _flush_later(self) -> None:
+        if self._flush is None:
+            self._flush = asyncio.get_running_loop().call_later(FLUSH, self._begin_flush)
+
+    def _begin_flush(self) -> None:
+        self._flush = None
+        self._flushing = asyncio.get_running_loop().create_task(self._write_notes())
+
+    async def _write_notes(self) -> None:
+        try:
+            await self._writer.exclusive(lambda: self._store.update(()))
+        except TowlineError as error:
+            log.error("what the cluster says is not written yet", extra={"fields": {"error": str(error)}})
+
+    async def close(self) -> None:
+        """What was noted is written when the store is closed."""
+        if self._flush is not None:
+            self._flush.cancel()
+        if self._flushing is not None:
+            await self._flushing
