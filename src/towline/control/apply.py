@@ -14,6 +14,7 @@ from functools import partial
 from towline.control.flows import FlowSweeper
 from towline.control.forwarding import Forwarding
 from towline.control.joiner import Joiner
+from towline.control.tunnels import TunnelMaker
 from towline.control.undo import UndoStack
 from towline.control.work import Outcome, Realisation, Work
 from towline.firewall import guards, network_elements
@@ -57,6 +58,7 @@ class Applier:
         self._kernel = kernel
         self._forwarding = forwarding
         self._joiner = Joiner(kernel, sweeper)
+        self._tunnels = TunnelMaker(kernel, store.view(), retire=retire, reclaim=reclaim, need_repair=need_repair)
         self._retire = retire
         self._reclaim = reclaim
         self._need_repair = need_repair
@@ -84,6 +86,7 @@ class Applier:
     def _carry_out(self, works: Sequence[Work], undo: Sequence[UndoStack], outcomes: list[Outcome]) -> None:
         """An interface is guarded for as long as it is plugged in: it leaves before its rules, which come before it."""
         self._make_links(works, undo, outcomes)
+        self._make_tunnels(works, undo, outcomes)
         live = self._part(works, undo, outcomes)
         self._program_rules(works, undo, outcomes, live)
         self._join(works, undo, outcomes)
@@ -119,6 +122,13 @@ class Applier:
                 outcomes[i] = self._name_taken(bridge, error)
             else:
                 outcomes[i] = outcomes[i] or error
+
+    def _make_tunnels(self, works: Sequence[Work], undo: Sequence[UndoStack], outcomes: list[Outcome]) -> None:
+        for i, work in enumerate(works):
+            for realisation in work.creates:
+                if outcomes[i] is None and (tunnel := realisation.desired.tunnel) is not None:
+                    undo[i].push(f"remove tunnel {tunnel.name}", partial(self._tunnels.discard, tunnel))
+                    outcomes[i] = self._tunnels.make(realisation.network, tunnel)
 
     def _try_to_create(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
         """A send as a whole that was refused, or whose answer was lost, counts for each of them."""
@@ -161,6 +171,7 @@ class Applier:
             if error is not None and error.errno != errno.ENODEV:
                 log.warning("link could not be set down", extra={"fields": {"link": name, "error": str(error)}})
         self._retire(names)
+        self._tunnels.drop([r.desired.tunnel for work in works for r in work.removes if r.desired.tunnel is not None])
 
     # sandboxes
 

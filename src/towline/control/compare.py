@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
+from towline.control.tunnel_acts import MakeTunnel, RepairTunnel, SetRows
 from towline.firewall import admit_changes
 from towline.kernel.contract import Link
 from towline.kernel.nft_types import definition
-from towline.model.desired import ALIAS_PREFIX, Bridge, Defaults, Interface
+from towline.model.desired import ALIAS_PREFIX, Bridge, Defaults, Interface, Vxlan
 from towline.model.info import Finding
 from towline.model.network import Network
 from towline.model.ruleset import Chain, DeleteForeign, Element, ForeignChain, InsertForeign, Set, Table, TableState
@@ -86,6 +87,9 @@ Act = (
     | Join
     | Reroute
     | RepairBridge
+    | MakeTunnel
+    | RepairTunnel
+    | SetRows
     | Obstructed
     | RemoveLink
     | ReplaceTable
@@ -110,11 +114,13 @@ def compare_links(
     plugged: Iterable[tuple[Sandbox, SandboxDesired]],
     links: Sequence[Link],
     leaving: Collection[str],
+    tunnels: Iterable[Vxlan] = (),
 ) -> list[Difference]:
-    """plugged: running sandboxes. leaving: names of links on their way out; they are no difference."""
+    """plugged: running sandboxes. leaving: names of links on their way out; they are no difference. tunnels: links that
+    must be there and are compared elsewhere (`compare_tunnels`)."""
     by_name = {link.name: link for link in links}
     by_alias = {link.alias: link for link in links}
-    expected: dict[str, str] = {}
+    expected = {tunnel.name: tunnel.alias for tunnel in tunnels}
     found: list[Difference] = []
     for network, bridge in desired:
         link = by_name.get(bridge.name) or by_alias.get(bridge.alias)

@@ -241,14 +241,15 @@ class Controller:
     async def on_drift(self, touched: Touched) -> Outcome:
         """The drift watch's repair. What a notification shows to be right, or is gone since, needs no writer."""
         links = [n for n, link in touched.links.items() if self.concerns(n) and not self._reconciler.agrees(n, link)]
-        if not (links or touched.rules or touched.everything):
+        if not (links or touched.rows or touched.rules or touched.everything):
             return Outcome.EQUAL
 
         def compare() -> list[Difference]:
             if touched.everything:
                 return self._reconciler.compare()
             found = self._reconciler.compare_rules() if touched.rules else []
-            return [*(d for name in sorted(links) for d in self._reconciler.compare_link(name)), *found]
+            rows = [d for name in sorted(touched.rows) for d in self._reconciler.compare_rows_of(name)]
+            return [*(d for name in sorted(links) for d in self._reconciler.compare_link(name)), *rows, *found]
 
         started = time.monotonic()
         try:
@@ -281,5 +282,4 @@ class Controller:
         return self._store.meta(META_SWEEP) != SWEEP_SUSPENDED
 
     def concerns(self, link: str) -> bool:
-        known = self._view.network_with_link(link) or self._view.endpoint_with_link(link)
-        return known is not None
+        return self._reconciler.concerns(link)

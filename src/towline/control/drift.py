@@ -33,10 +33,11 @@ class Outcome(Enum):
 
 class Touched:
     """What notifications named since the last comparison. links: by name, as they are now without their addresses, or
-    None where the kernel must be asked."""
+    None where the kernel must be asked. rows: names of tunnels."""
 
     def __init__(self) -> None:
         self.links: dict[str, Link | None] = {}
+        self.rows: set[str] = set()
         self.rules = False
         self.everything = False
 
@@ -45,7 +46,7 @@ class Touched:
         self.links[name] = link if self.links.get(name, link) is not None else None
 
     def __bool__(self) -> bool:
-        return bool(self.links) or self.rules or self.everything
+        return bool(self.links or self.rows) or self.rules or self.everything
 
 
 class DriftWatch:
@@ -139,6 +140,8 @@ class DriftWatch:
                 self._note_rules()
             case "links" if drift.name and self._concerns(drift.name):
                 self._touched.add_link(drift.name, drift.link)
+            case "rows" if self._concerns(drift.name):
+                self._touched.rows.add(drift.name)
             case "routes":
                 self._on_route()
             case _:

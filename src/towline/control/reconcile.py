@@ -36,6 +36,8 @@ from towline.control.compare import (
 )
 from towline.control.compare_inside import compare_inside
 from towline.control.forwarding import Forwarding
+from towline.control.reconcile_tunnels import TunnelReconciler
+from towline.control.tunnel_acts import MakeTunnel, RepairTunnel, SetRows
 from towline.control.work import Realisation
 from towline.drivers.registry import Drivers
 from towline.firewall import base
@@ -43,7 +45,7 @@ from towline.kernel.contract import Kernel, Link
 from towline.model.desired import Bridge, Interface
 from towline.model.errors import KernelError, NamespaceGone, NotANamespace, TowlineError
 from towline.model.network import Network
-from towline.model.ruleset import AddElements, AddTable, DeleteElements, NftChange
+from towline.model.ruleset import AddElements, AddTable, DeleteElements, Element, NftChange
 from towline.model.sandbox import Sandbox
 from towline.model.view import View
 from towline.plan.sandbox import SandboxDesired, realise
@@ -52,12 +54,14 @@ log = logging.getLogger(__name__)
 
 Plugged = tuple[Sandbox, SandboxDesired]
 
+_TUNNEL_ACTS = MakeTunnel | RepairTunnel | SetRows
 CHUNK = 256  # bridges made in one send: bounds how long the RTNL is held
 
 
 class Reconciler:
     """leaving: names of links that wait to be unlinked. namespaces: the directory in which ours are pinned.
-    namespace_gone: told the id of a running sandbox that has no namespace any more; it will be ended."""
+    namespace_gone: told the id of a running sandbox that has no namespace any more; it will be ended. node_elements:
+    what the firewall must know besides networks and sandboxes (of the cluster: `firewall.vtep_elements`)."""
 
     def __init__(
         self,
@@ -69,6 +73,7 @@ class Reconciler:
         leaving: Callable[[], Collection[str]],
         namespaces: str,
         namespace_gone: Callable[[str], None],
+        node_elements: Callable[[], tuple[Element, ...]] = tuple,
     ) -> None:
         self._view = view
         self._kernel = kernel
@@ -77,16 +82,21 @@ class Reconciler:
         self._leaving = leaving
         self._namespaces = namespaces
         self._namespace_gone = namespace_gone
+        self._node_elements = node_elements
+        self._tunnels = TunnelReconciler(view, kernel, drivers)
 
     def compare(self) -> list[Difference]:
         """Everything, in the order in which it must be repaired."""
         realisations, plugged = self._realisations(), self._plugged()
         networks = [r.network for r in realisations]
         leaving = self._leaving()  # before the dump: what is unlinked in between is not in it
-        outside = compare_links(_bridges(realisations), plugged, self._kernel.links.dump(), leaving)
+        links = self._kernel.links.dump()
+        tunnels = [r.desired.tunnel for r in realisations if r.desired.tunnel is not None]
+        outside = compare_links(_bridges(realisations), plugged, links, leaving, tunnels)
         return [
             *self._forwarding.differences(networks),
             *outside,
+            *self._tunnels.compare(realisations, {link.name: link for link in links}),
             *self._compare_insides(plugged, {d.act.interface.host_name for d in outside if isinstance(d.act, Join)}),
             *self._compare_rules(realisations, plugged),
             *compare_pins((sandbox for sandbox, _ in plugged), self._kernel.sandboxes.pinned(self._namespaces)),
@@ -110,9 +120,21 @@ class Reconciler:
         """One link by name, after a notification about it."""
         if name in self._leaving():
             return []
+        if (tunnel := self._tunnels.named(name)) is not None:
+            return self._tunnels.compare_one(*tunnel)
         network = self._view.network_with_link(name)
         found = self._compare_bridge(network) if network else self._compare_interface(name)
         return [] if found is None else [found]
+
+    def concerns(self, name: str) -> bool:
+        """Whether a link of this name belongs to the store's objects; from memory alone."""
+        known = self._view.network_with_link(name) or self._view.endpoint_with_link(name) or self._tunnels.named(name)
+        return known is not None
+
+    def compare_rows_of(self, name: str) -> list[Difference]:
+        """The rows of one tunnel, after a notification about them."""
+        tunnel = self._tunnels.named(name)
+        return [] if tunnel is None or name in self._leaving() else self._tunnels.compare_rows(*tunnel)
 
     def agrees(self, name: str, link: Link | None) -> bool:
         """Whether a link as a notification shows it, without addresses, is the bridge that the store wants. From memory
@@ -153,11 +175,12 @@ class Reconciler:
         """
         acts = [d.act for d in differences if sweep or not d.sweep]
         guards = [a for a in acts if isinstance(a, ReplaceTable | AddMembers)]
-        others = [a for a in acts if not isinstance(a, ReplaceTable | AddMembers | DropMembers)]
+        others = [a for a in acts if not isinstance(a, ReplaceTable | AddMembers | DropMembers | _TUNNEL_ACTS)]
         reroutes = dict.fromkeys(Reroute(a.netns, a.defaults) for a in acts if isinstance(a, Join))
         errors = self._carry_out_each(guards)
         errors += self._make_bridges([a for a in acts if isinstance(a, MakeBridge)])
         errors += _refusals(self._kernel.links.repair_bridges([a.bridge for a in acts if isinstance(a, RepairBridge)]))
+        errors += self._carry_out_each([a for a in acts if isinstance(a, _TUNNEL_ACTS)])
         errors += _refusals(self._kernel.links.remove([a.name for a in acts if isinstance(a, RemoveLink)]))
         errors += self._carry_out_each([*others, *reroutes])  # routes when all interfaces are there
         errors += self._carry_out_each([a for a in acts if isinstance(a, DropMembers)])
@@ -182,6 +205,8 @@ class Reconciler:
 
     def _carry_out(self, act: object) -> None:
         match act:
+            case MakeTunnel() | RepairTunnel() | SetRows():
+                self._tunnels.carry_out(act)
             case DropNamespace(path):
                 self._kernel.sandboxes.drop(path)
             case WriteSysctl(path, value):
@@ -224,6 +249,7 @@ class Reconciler:
 
     def _compare_rules(self, realisations: Sequence[Realisation], plugged: Sequence[Plugged]) -> list[Difference]:
         elements = elements_of(realisations) + tuple(e for _, will in plugged for e in will.elements)
+        elements += self._node_elements()
         found: list[Difference] = []
         for table in base():
             members = [e for e in elements if e.table == table.id]

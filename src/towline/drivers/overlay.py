@@ -108,6 +108,11 @@ def tunnel_name(network_id: str) -> str:
     return f"vx-{network_id[:12]}"
 
 
+def bridge_of_tunnel(name: str) -> str:
+    """The name of the bridge that a tunnel of this name would be a port of; "" if it is none of ours."""
+    return f"br-{name[3:]}" if name.startswith("vx-") else ""
+
+
 class UnderlayHolder:
     """Where this node's place in the underlay is kept for the driver; whoever changes it reconciles. None: the node is
     in no cluster. deduction: bytes that encryption takes of each packet of an encrypted network."""

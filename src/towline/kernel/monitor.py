@@ -3,7 +3,7 @@
 Which notifications tell who caused them (seen on Linux 6.18): nftables' and those of IPv4 addresses carry the
 requester's port id; links, IPv6 addresses and what follows from them carry 0. So a change of our own to a link is
 reported too, with the link as it is then: the reader compares it and finds it right. Notifications that change nothing
-of what we look at (carrier, queues, statistics) are not reported twice.
+of what we look at (carrier, queues, statistics) are not reported twice. Rows: see `rows_notice`.
 
 A veth pair that is made causes ten of them: of those read together only the last about a link is decoded.
 """
@@ -13,13 +13,16 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 
 from towline.kernel import rtnl_codec as codec
 from towline.kernel.contract import Drift, Link
 from towline.kernel.netlink import Part, force_buffer, iter_messages
 from towline.kernel.nft_notice import Notices, ignore_own
+from towline.kernel.rows_notice import NEIGHBOURS, device_touched, only_lasting_rows
 from towline.kernel.rtnl import FIRST_INDEX
+from towline.kernel.vxlan_known import KnownRows
 from towline.model.ruleset import TableId
 
 _NETLINK_ROUTE, _NETLINK_NETFILTER = 0, 12
@@ -38,33 +41,45 @@ class NetlinkMonitor:
     """Watches the network namespace of the thread that makes it.
 
     links_port and nft_port: port ids of our own request sockets; what notifications ascribe to them is not reported.
-    foreign: (table, base chain) of other software in which changes are reported, as in our own tables.
+    foreign: (table, base chain) of other software in which changes are reported, as in our own tables. known: what our
+    VXLAN devices should hold, as their owner (rows_port) has put it; without it, rows are not watched.
     """
 
     def __init__(
-        self, *, links_port: int = 0, nft_port: int = 0, foreign: Collection[tuple[TableId, str]] = ()
+        self,
+        *,
+        links_port: int = 0,
+        nft_port: int = 0,
+        foreign: Collection[tuple[TableId, str]] = (),
+        known: KnownRows | None = None,
+        rows_port: int = 0,
     ) -> None:
         self._links_port = links_port
         self._notices = Notices(foreign)
         self._seen: dict[int, Link] = {}
-        self._route = _subscribe(_NETLINK_ROUTE, _LINK, _IPV4_ADDRESS, _IPV6_ADDRESS, _IPV4_ROUTE, _IPV6_ROUTE)
-        try:
-            self._nft = _subscribe(_NETLINK_NETFILTER, _NFTABLES, prepare=partial(ignore_own, port=nft_port))
-        except OSError:
-            self._route.close()
-            raise
+        self._known = known or KnownRows()
+        with ExitStack() as opened:
+            self._route = opened.enter_context(
+                _subscribe(_NETLINK_ROUTE, _LINK, _IPV4_ADDRESS, _IPV6_ADDRESS, _IPV4_ROUTE, _IPV6_ROUTE)
+            )
+            self._nft = opened.enter_context(
+                _subscribe(_NETLINK_NETFILTER, _NFTABLES, prepare=partial(ignore_own, port=nft_port))
+            )
+            self._rows = opened.enter_context(
+                _subscribe(_NETLINK_ROUTE, NEIGHBOURS, prepare=only_lasting_rows(rows_port))
+            )
+            self._opened = opened.pop_all()
 
     def filenos(self) -> tuple[int, ...]:
-        return self._route.fileno(), self._nft.fileno()
+        return self._route.fileno(), self._nft.fileno(), self._rows.fileno()
 
     def close(self) -> None:
-        self._route.close()
-        self._nft.close()
+        self._opened.close()
 
     def read(self) -> list[Drift]:
         """Each thing once. At most 1,024 datagrams a socket: the descriptor stays readable if more wait."""
         found: dict[tuple[str, str], Drift] = {}
-        for drift in (*self._read_route(), *self._read_nft()):
+        for drift in (*self._read_route(), *self._read_nft(), *self._read_rows()):
             before = found.get((drift.kind, drift.name))
             found[drift.kind, drift.name] = drift if before is None else later(before, drift)
         return list(found.values())
@@ -85,6 +100,14 @@ class NetlinkMonitor:
                 yield Drift("overrun")
             elif self._notices.concern(data):
                 yield Drift("rules")
+
+    def _read_rows(self) -> Iterator[Drift]:
+        for data in _receive(self._rows):
+            if data is None:
+                yield Drift("overrun")
+            else:
+                names = {device_touched(part, self._known) for part in iter_messages(data)}
+                yield from (Drift("rows", name) for name in names if name)
 
     def _judge_route(self, part: Part) -> Iterator[Drift]:
         if part.type in _LINKS:
@@ -107,6 +130,7 @@ class NetlinkMonitor:
         if part.type == codec.RTM_NEWLINK:
             self._seen[link.index] = link
         if part.type == codec.RTM_DELLINK:
+            self._known.vanished(link.index)
             yield Drift("links", link.name)
         elif link != before:
             yield Drift("links", link.name, link)

@@ -7,19 +7,16 @@ names that matter, without looking at their messages. What other software delete
 from __future__ import annotations
 
 import socket
-import struct
-from array import array
 from collections.abc import Collection
 
 from towline.kernel import nft_codec as codec
 from towline.kernel.netlink import Part, iter_messages, parse_attrs
+from towline.kernel.socket_filter import DROP, JUMP_IF_EQUAL, KEEP, LOAD_HALF, LOAD_WORD, Instruction, attach_filter
 from towline.model.ruleset import TableId
 
 _CHAIN_ATTRIBUTE = {codec.NEWCHAIN: 3, codec.DELCHAIN: 3, codec.NEWRULE: 2, codec.DELRULE: 2}
 _TABLE_ATTRIBUTE = 1
 _WITHOUT_TABLE = frozenset({codec.NEWGEN, codec.GETGEN})
-_SO_ATTACH_FILTER = 26
-_LOAD_HALF, _LOAD_WORD, _JUMP_IF_EQUAL, _RETURN = 0x28, 0x20, 0x15, 0x06
 _TYPE_OFFSET, _PORT_OFFSET = 4, 12
 
 
@@ -50,16 +47,12 @@ def ignore_own(sock: socket.socket, port: int) -> None:
     """Let neither datagrams about what `port` did (0: nobody) nor those of a new generation in, so that big
     transactions of our own neither fill the buffer nor wake anybody.
 
-    Classic BPF, which sees a datagram's first message; a datagram is about one transaction. It loads numbers, which are
-    in host order, as big-endian.
+    A datagram is about one transaction, of which the filter sees the first message.
     """
-    checks = [(_LOAD_HALF, _TYPE_OFFSET, socket.htons(codec.NEWGEN))]
+    checks = [(LOAD_HALF, _TYPE_OFFSET, socket.htons(codec.NEWGEN))]
     if port:
-        checks.append((_LOAD_WORD, _PORT_OFFSET, socket.htonl(port)))
+        checks.append((LOAD_WORD, _PORT_OFFSET, socket.htonl(port)))
     program = []
     for left, (load, offset, value) in zip(range(len(checks), 0, -1), checks, strict=True):
-        program += [(load, 0, 0, offset), (_JUMP_IF_EQUAL, 2 * left - 1, 0, value)]
-    program += [(_RETURN, 0, 0, 0xFFFFFFFF), (_RETURN, 0, 0, 0)]
-    buffer = array("B", b"".join(struct.pack("=HBBI", *instruction) for instruction in program))
-    filtering = struct.pack("@HP", len(program), buffer.buffer_info()[0])
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filtering)
+        program += [Instruction(load, 0, 0, offset), Instruction(JUMP_IF_EQUAL, 2 * left - 1, 0, value)]
+    attach_filter(sock, [*program, KEEP, DROP])

@@ -55,5 +55,11 @@ def open_kernel(*, foreign: Collection[tuple[TableId, str]] = ()) -> Opened:
     software in which the monitor reports changes. OSError if the kernel lacks what we need."""
     kernel = RealKernel()
     reaper_links = RtnlLinks(kernel.sysctl)
-    monitor = NetlinkMonitor(links_port=kernel.links.portid, nft_port=kernel.nft.portid, foreign=foreign)
+    monitor = NetlinkMonitor(
+        links_port=kernel.links.portid,
+        nft_port=kernel.nft.portid,
+        foreign=foreign,
+        known=kernel.tunnels.known,
+        rows_port=kernel.tunnels.portid,
+    )
     return Opened(kernel, reaper_links, monitor, HeldPorts())

@@ -126,8 +126,14 @@ def get_neighbours(family: int, index: int) -> Message:
     return Message(RTM_GETNEIGH, 0, NDMSG.pack(family, 0, 0, 0, 0) + attr(_NDA_IFINDEX, _U32.pack(index)))
 
 
-def parse_row(body: bytes) -> Fdb | Neighbour | None:
-    """The payload of RTM_NEWNEIGH or RTM_DELNEIGH; None if it is malformed, a bridge's, or of a row that does not last.
+def link_of(body: bytes) -> int:
+    """The ifindex that the payload of RTM_NEWNEIGH or RTM_DELNEIGH is about; 0 if it is malformed."""
+    return int(NDMSG.unpack_from(body)[1]) if len(body) >= NDMSG.size else 0
+
+
+def parse_row(body: bytes, *, gone: bool = False) -> Fdb | Neighbour | None:
+    """The payload of RTM_NEWNEIGH or RTM_DELNEIGH; None if it is malformed, a bridge's, or of a row that does not last
+    (gone: a neighbour row that somebody deletes is "failed" when the kernel tells it, so its state is not looked at).
     An FDB row that names no VTEP, or another port or VNI than the device's, leads `ELSEWHERE`."""
     if len(body) < NDMSG.size:
         return None
@@ -139,7 +145,7 @@ def parse_row(body: bytes) -> Fdb | Neighbour | None:
         if not flags & NTF_SELF or not state & _LASTING or len(mac) != 6:
             return None
         return Fdb(index, mac.hex(":"), ELSEWHERE if _UNUSUAL & attrs.keys() or not target else target)
-    if family not in _FAMILIES or not state & NUD_PERMANENT or not target:
+    if family not in _FAMILIES or not (gone or state & NUD_PERMANENT) or not target:
         return None
     return Neighbour(index, target, mac.hex(":") if len(mac) == 6 else "")
 

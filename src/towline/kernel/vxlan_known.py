@@ -49,6 +49,10 @@ class KnownRows:
     def forget(self, name: str) -> None:
         self._devices.pop(self._indexes.pop(name, 0), None)
 
+    def vanished(self, index: int) -> None:
+        if (device := self._devices.pop(index, None)) is not None and self._indexes.get(device.name) == index:
+            self._indexes.pop(device.name, None)
+
     def drift(self, row: Fdb | Neighbour, *, gone: bool) -> bool:
         """Whether somebody else did this: a row that came, changed or went against what we have put there."""
         device = self._devices.get(row.link)
