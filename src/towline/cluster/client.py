@@ -6,29 +6,43 @@ A manager is recognised by the cluster's root and the name "swarm-manager" in it
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import aiohttp
 import msgspec
 
+from towline.cluster import pki
 from towline.cluster.contract import Beat, Report, Update
+from towline.cluster.exchange import (
+    Dropped,
+    client_tls,
+    decoded,
+    fetch,
+    lines_of,
+    reason,
+    refusal_of,
+    update_of,
+    whole,
+)
 from towline.cluster.identity import IdentityFiles
 from towline.cluster.node_api import (
-    LARGEST_LINE,
     SILENCE,
     BlockRequest,
     MemberGrant,
     MemberRequest,
     Number,
     Publication,
-    Refused,
     Text,
     as_error,
 )
-from towline.cluster.pki import ANY_MANAGER
 from towline.model.cluster import Block, Peer
-from towline.model.errors import Failure, Unavailable
+from towline.model.errors import TowlineError, Unavailable
+from towline.policy.swarm import CERTIFICATES_EXPIRED
+
+__all__ = ["RemoteLink", "client_tls", "decoded", "fetch"]
 
 T = TypeVar("T")
 
@@ -36,23 +50,24 @@ _CONNECT, _ANSWER = 2.0, 12.0
 """Seconds. A manager tries a change for ten."""
 
 
-def client_tls(ca: str, proof: str | None) -> ssl.SSLContext:
-    """ca: PEM. proof: path of a file with certificate and key, None for a node that has none yet."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_verify_locations(cadata=ca)
-    if proof is not None:
-        context.load_cert_chain(proof)
-    return context
-
-
 class RemoteLink:
-    """managers: host:port, asked in this order beginning with the one that answered last."""
+    """managers: host:port, asked in this order beginning with the one that answered last. clock: seconds since the
+    epoch."""
 
-    def __init__(self, files: IdentityFiles, managers: Sequence[str]) -> None:
+    def __init__(
+        self, files: IdentityFiles, managers: Sequence[str], *, clock: Callable[[], float] = time.time
+    ) -> None:
         self._files = files
         self._managers = list(managers)
+        self._clock = clock
+        self._closed = False
+        self._proof: tuple[ssl.SSLContext, float] | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._streams: WeakSet[aiohttp.ClientResponse] = WeakSet()
+
+    @property
+    def managers(self) -> tuple[str, ...]:
+        return tuple(self._managers)
 
     def learn(self, managers: Sequence[str]) -> None:
         """Which managers there are now; the one that answers stays first."""
@@ -60,13 +75,18 @@ class RemoteLink:
         self._managers = [*(m for m in first if m in managers), *(m for m in managers if m not in first)] or first
 
     async def close(self) -> None:
+        """Whoever waits for an answer gets Unavailable."""
+        self._closed = True
+        for response in tuple(self._streams):
+            # aiohttp does not wake who reads from a response that is closed.
+            response.content.set_exception(aiohttp.ClientConnectionError("the link is closed"))
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
     async def reload(self) -> None:
-        """The certificate was renewed: new connections show the new one."""
-        await self.close()
+        """The certificate was renewed: new connections show the new one. Open streams go on."""
+        self._proof = None
 
     # contract.Link
 
@@ -125,10 +145,15 @@ class RemoteLink:
         raise Unavailable("no manager answers: " + ("; ".join(why) or "none is known"))
 
     async def _once(self, manager: str, method: str, verb: str, body: msgspec.Struct | None) -> bytes:
+        """Once more where a connection that was kept turns out to be gone: every verb may be repeated."""
         data = None if body is None else msgspec.json.encode(body)
-        timeout = aiohttp.ClientTimeout(total=_ANSWER, sock_connect=_CONNECT)
         url = f"https://{manager}/v1/{verb}"
-        return await fetch(self._open(), method, url, data, timeout=timeout, server_hostname=ANY_MANAGER)
+        for _ in range(2):
+            try:
+                return await fetch(self._open(), method, url, data, **self._options(_ANSWER))
+            except Dropped as error:
+                dropped = error
+        raise dropped
 
     def _prefer(self, manager: str) -> None:
         if self._managers[0] != manager and manager in self._managers:
@@ -136,11 +161,29 @@ class RemoteLink:
             self._managers.insert(0, manager)
 
     def _open(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise Unavailable("the link is closed")
         if self._session is None:
-            context = client_tls(self._files.ca.read_text(), str(self._files.proof))
-            connector = aiohttp.TCPConnector(ssl=context, limit=0)
-            self._session = aiohttp.ClientSession(connector=connector, read_bufsize=1 << 20)
+            connector = aiohttp.TCPConnector(limit=0)
+            self._session = aiohttp.ClientSession(connector=connector, read_bufsize=1 << 20, auto_decompress=False)
         return self._session
+
+    def _options(self, total: float | None, silence: float | None = None) -> dict[str, Any]:
+        timeout = aiohttp.ClientTimeout(total=total, sock_connect=_CONNECT, sock_read=silence)
+        return {"timeout": timeout, "ssl": self._context(), "server_hostname": pki.ANY_MANAGER}
+
+    def _context(self) -> ssl.SSLContext:
+        """Unavailable if this node's certificate has expired, or its files cannot be read."""
+        if self._proof is None:
+            try:
+                until = pki.life_of(self._files.credentials().certificate)[1]
+                self._proof = client_tls(self._files.ca.read_text(), str(self._files.proof)), until
+            except (OSError, ValueError, TowlineError) as error:
+                raise Unavailable(f"this node's certificate cannot be used: {error}") from error
+        context, until = self._proof
+        if until <= self._clock():
+            raise Unavailable(CERTIFICATES_EXPIRED)
+        return context
 
     async def _watch(self, scope: str) -> AsyncIterator[Update]:
         why: list[str] = []
@@ -159,70 +202,15 @@ class RemoteLink:
         raise Unavailable("no manager answers: " + ("; ".join(why) or "none is known"))
 
     async def _stream(self, manager: str, scope: str) -> AsyncIterator[Update]:
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=SILENCE)
         url = f"https://{manager}/v1/watch"
         try:
             async with self._open().get(
-                url, params={"scope": scope}, timeout=timeout, server_hostname=ANY_MANAGER
+                url, params={"scope": scope}, allow_redirects=False, **self._options(None, SILENCE)
             ) as response:
                 if response.status != 200:
-                    raise as_error(_refusal(await response.content.read(1 << 16)))
-                async for line in _lines(response.content):
-                    yield _update(line)
+                    raise as_error(refusal_of(await whole(response, 1 << 16)))
+                self._streams.add(response)
+                async for line in lines_of(response.content):
+                    yield update_of(line)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise Unavailable(_reason(error)) from error
-
-
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Whole lines. ValueError for one that is too long."""
-    parts: list[bytes] = []
-    size = 0
-    async for chunk in content.iter_any():
-        *ended, rest = chunk.split(b"\n")
-        for piece in ended:
-            yield b"".join((*parts, piece))
-            parts, size = [], 0
-        size += len(rest)
-        if size > LARGEST_LINE:
-            raise ValueError(f"a line has more than {LARGEST_LINE} bytes")
-        if rest:
-            parts.append(rest)
-
-
-def _update(line: bytes) -> Update:
-    try:
-        return msgspec.json.decode(line, type=Update)
-    except msgspec.ValidationError:
-        raise as_error(decoded(line, Refused)) from None
-    except msgspec.MsgspecError as error:
-        raise Unavailable(f"the manager's answer is not understood: {error}") from None
-
-
-async def fetch(session: aiohttp.ClientSession, method: str, url: str, data: bytes | None, **options: Any) -> bytes:
-    """The body of a good answer; the error that a bad one carries; Unavailable without one."""
-    try:
-        async with session.request(method, url, data=data, **options) as response:
-            body = await response.read()
-            if response.status != 200:
-                raise as_error(_refusal(body))
-            return body
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise Unavailable(_reason(error)) from error
-
-
-def decoded(body: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError as error:
-        raise Failure(f"the manager's answer is not understood: {error}") from None
-
-
-def _refusal(body: bytes) -> Refused:
-    try:
-        return msgspec.json.decode(body, type=Refused)
-    except msgspec.MsgspecError:
-        return Refused("Unavailable", "the manager's answer is not understood")
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+            raise Unavailable(reason(error)) from error

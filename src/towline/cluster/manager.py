@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+from towline.cluster import codec
 from towline.cluster.contract import Beat, Etcd, Report, Update
 from towline.cluster.feed import Feed
 from towline.cluster.leader import Leader
@@ -50,6 +51,7 @@ class Manager:
         self.node_id = node_id
         self.feed = feed
         self._sign = sign
+        self._etcd = etcd
         commits = Commits(etcd, feed, patience=patience, monotonic=monotonic)
         self.leader = Leader(etcd, feed, node_id, monotonic=monotonic)
         self._reclaim = Reclaim(feed, commits, self.leader, grace=grace, monotonic=monotonic)
@@ -81,6 +83,18 @@ class Manager:
             if hmac.compare_digest(given, known.encode()):
                 return "manager" if role == "manager" else "worker"
         raise refusal("InvalidArgument", "A valid join token is necessary to join this cluster")
+
+    async def recognise(self, node_id: str) -> Role:
+        """As `node_api.Managing`. A node that this copy does not know may be newer than the copy; etcd knows."""
+        await self.feed.until(lambda _: True)
+        if node_id not in self.state.nodes:
+            found = await self._etcd.get(codec.node_key(node_id))
+            if found.modified:
+                await self.feed.wait(found.modified)
+        return member(self.state, node_id).spec.role
+
+    def is_member(self, node_id: str) -> bool:
+        return node_id in self.state.nodes
 
     # contract.Link, for the node that asks
 

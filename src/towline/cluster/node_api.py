@@ -14,6 +14,10 @@ from towline.model.errors import Failure, TowlineError
 
 LARGEST_BODY = 1 << 20
 """Bytes of a request."""
+LARGEST_JOIN = 64 << 10
+"""Bytes of the request of a node that nobody knows yet."""
+LARGEST_ANSWER = 64 << 20
+"""Bytes of an answer: all endpoints of a node."""
 LARGEST_LINE = 32 << 20
 """Bytes of one line of a stream: a snapshot of a large network."""
 SILENCE = 20.0
@@ -120,8 +124,13 @@ class Managing(Protocol):
     Raises what `contract.Link` says.
     """
 
+    async def recognise(self, node_id: str) -> Role:
+        """Which role the operator wants the node to have. Forbidden for one that is not, or no longer, of this cluster;
+        Unavailable while that is not known."""
+        ...
+
     def is_member(self, node_id: str) -> bool:
-        """Not removed from the cluster. False also while that is not known."""
+        """Not removed from the cluster, as far as this manager's copy goes."""
         ...
 
     def watch(self, node_id: str, scope: str) -> AsyncIterator[Update]: ...

@@ -29,6 +29,8 @@ _BACKDATE = datetime.timedelta(hours=1)
 """Clocks of nodes may differ by that much."""
 _LARGEST_REQUEST = 16 * 1024
 _OU: dict[Role, str] = {"worker": "swarm-worker", "manager": "swarm-manager"}
+ROLES = {text: role for role, text in _OU.items()}
+"""Role of a certificate by its OU."""
 
 
 class KeyPair(NamedTuple):
@@ -109,8 +111,7 @@ def issue_member(root: KeyPair, node_id: str, addresses: Sequence[str], *, secon
 def subject_of(certificate: str) -> Subject:
     """InvalidParameter if it is not a node's."""
     name = _load(certificate).subject
-    ou = _one(name, NameOID.ORGANIZATIONAL_UNIT_NAME)
-    role = next((role for role, text in _OU.items() if text == ou), None)
+    role = ROLES.get(_one(name, NameOID.ORGANIZATIONAL_UNIT_NAME))
     node, cluster = _one(name, NameOID.COMMON_NAME), _one(name, NameOID.ORGANIZATION_NAME)
     if role is None or not node or not cluster:
         raise InvalidParameter("the certificate is not of a node of a cluster")

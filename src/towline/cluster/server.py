@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
 
 from towline.cluster.contract import Report, Update
+from towline.cluster.handshakes import Handshakes, Sparing
 from towline.cluster.node_api import (
     LARGEST_BODY,
+    LARGEST_JOIN,
     BlockRequest,
     Gate,
     JoinRequest,
@@ -30,13 +32,12 @@ from towline.cluster.node_api import (
     Text,
     refused,
 )
-from towline.cluster.pki import Subject
+from towline.cluster.node_requests import address_of, body_of, caller_of
 from towline.model import errors
 from towline.model.cluster import Block, Role
-from towline.model.errors import Forbidden, InvalidParameter, TowlineError, Unavailable
+from towline.model.errors import Failure, Forbidden, TowlineError, Unavailable
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 _STATUS: dict[type[TowlineError], int] = {
     errors.InvalidParameter: 400,
@@ -50,36 +51,67 @@ _STREAMS = 512
 """Streams that one node may have open: one for each network that it has endpoints on."""
 _SLOW = 30.0
 """Seconds that a reader may take for one line."""
+_IDLE = 75.0
+"""Seconds that a connection without a request is kept; nodes report more often than that."""
 _encoder = msgspec.json.Encoder()
 
 
 class NodeApi:
-    """ca: the cluster's root, PEM. proof: file with this node's certificate and key."""
+    """ca: the cluster's root, PEM. proof: file with this node's certificate and key. clock: seconds since the epoch."""
 
-    def __init__(self, managing: Managing, gate: Gate, *, cluster: str, ca: str, proof: Path) -> None:
+    def __init__(
+        self,
+        managing: Managing,
+        gate: Gate,
+        *,
+        cluster: str,
+        ca: str,
+        proof: Path,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._managing = managing
         self._gate = gate
         self._cluster = cluster
         self._ca = ca
         self._proof = proof
+        self._clock = clock
         self._context = self._tls()
+        self._sparing = Sparing()
         self._streams: dict[str, int] = {}
         self._runner: web.AppRunner | None = None
+        self._handshakes: Handshakes | None = None
+
+    @property
+    def port(self) -> int:
+        """0 while it does not serve."""
+        return self._handshakes.port if self._handshakes is not None else 0
 
     async def start(self, host: str, port: int) -> None:
         """Unavailable, naming address and port, if they cannot be had."""
         app = web.Application(client_max_size=LARGEST_BODY)
         app.add_routes(self._routes())
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
-        await self._runner.setup()
+        runner = self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=1.0,
+            keepalive_timeout=_IDLE,
+            auto_decompress=False,
+        )
+        await runner.setup()
+        assert runner.server is not None
+        self._handshakes = Handshakes(self._context, runner.server, self._sparing)
         try:
-            await web.TCPSite(self._runner, host, port, ssl_context=self._context, reuse_address=True).start()
-        except OSError as error:
+            self._handshakes.open(host, port)
+        except Unavailable:
             await self.close()
-            raise Unavailable(f"listen for nodes on {host}:{port}: {error.strerror}") from error
+            raise
 
     async def close(self) -> None:
         """Open streams end."""
+        handshakes, self._handshakes = self._handshakes, None
+        if handshakes is not None:
+            await handshakes.close()
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
@@ -118,7 +150,7 @@ class NodeApi:
 
     def _anyone(self, handler: Callable[[web.Request], Awaitable[object]]) -> Callable[..., Awaitable[web.Response]]:
         async def handle(request: web.Request) -> web.Response:
-            return await _answered(request, handler(request))
+            return await self._answered(request, handler(request))
 
         return handle
 
@@ -126,25 +158,33 @@ class NodeApi:
         self, handler: Callable[[str, web.Request], Awaitable[object]], role: Role = "worker"
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def checked(request: web.Request) -> object:
-            return await handler(self._who(request, role), request)
+            return await handler(await self._who(request, role), request)
 
         async def handle(request: web.Request) -> web.Response:
-            return await _answered(request, checked(request))
+            return await self._answered(request, checked(request))
 
         return handle
 
-    def _who(self, request: web.Request, role: Role) -> str:
+    async def _who(self, request: web.Request, role: Role) -> str:
         """The asking node's id. Forbidden."""
-        subject = _peer(request)
-        if subject is None:
+        caller = caller_of(request)
+        if caller is None:
             raise Forbidden("a certificate of a node of this cluster is needed")
-        if subject.cluster != self._cluster:
+        if caller.cluster != self._cluster:
             raise Forbidden("the certificate is of another cluster")
-        if role == "manager" and subject.role != "manager":
+        if caller.until <= self._clock():
+            raise Forbidden("the certificate has expired: let the node leave, and join again")
+        if role == "manager" and caller.role != "manager":
             raise Forbidden("only a manager may ask for this")
-        if not self._managing.is_member(subject.node):
-            raise Forbidden(f"node {subject.node} is not of this cluster (any more)")
-        return subject.node
+        wanted = await self._managing.recognise(caller.node)
+        if role == "manager" and wanted != "manager":
+            raise Forbidden(f"node {caller.node} is no manager any more")
+        return caller.node
+
+    def _still(self, request: web.Request, node: str) -> bool:
+        """May a stream go on? Its node may have been removed, its certificate may have expired."""
+        caller = caller_of(request)
+        return caller is not None and caller.until > self._clock() and self._managing.is_member(node)
 
     # verbs
 
@@ -152,41 +192,41 @@ class NodeApi:
         return Text(self._ca)
 
     async def _join(self, request: web.Request) -> object:
-        return await self._gate.join(await _body(request, JoinRequest), request.remote or "")
+        return await self._gate.join(await body_of(request, JoinRequest, LARGEST_JOIN), address_of(request))
 
     async def _beat(self, node: str, request: web.Request) -> object:
-        return await self._managing.beat(node, await _body(request, Report), request.remote or "")
+        return await self._managing.beat(node, await body_of(request, Report), address_of(request))
 
     async def _publish(self, node: str, request: web.Request) -> object:
-        said = await _body(request, Publication)
+        said = await body_of(request, Publication)
         return Number(await self._managing.publish(node, said.network, said.puts, said.gone))
 
     async def _lease(self, node: str, request: web.Request) -> object:
-        said = await _body(request, BlockRequest)
+        said = await body_of(request, BlockRequest)
         return await self._managing.lease_block(node, said.network, said.subnet, said.address)
 
     async def _return(self, node: str, request: web.Request) -> None:
-        await self._managing.return_block(node, await _body(request, Block))
+        await self._managing.return_block(node, await body_of(request, Block))
 
     async def _renew(self, node: str, request: web.Request) -> object:
-        said = await _body(request, Text)
+        said = await body_of(request, Text)
         return Text((await self._managing.renew(node, said.text.encode())).decode())
 
     async def _member(self, node: str, request: web.Request) -> object:
-        return await self._gate.grant_member(node, await _body(request, MemberRequest))
+        return await self._gate.grant_member(node, await body_of(request, MemberRequest))
 
     async def _ready(self, node: str, request: web.Request) -> None:
-        await self._gate.manager_ready(node, (await _body(request, Text)).text)
+        await self._gate.manager_ready(node, (await body_of(request, Text)).text)
 
     # streams
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         try:
-            node = self._who(request, "worker")
+            node = await self._who(request, "worker")
             if self._streams.get(node, 0) >= _STREAMS:
                 raise Unavailable(f"node {node} has {_STREAMS} streams open already")
         except TowlineError as error:
-            return _refusal(request, error)
+            return self._refusal(request, error)
         self._streams[node] = self._streams.get(node, 0) + 1
         try:
             async with aclosing(_generator(self._managing.watch(node, request.query.get("scope", "")))) as updates:
@@ -201,14 +241,14 @@ class NodeApi:
         try:
             first = await anext(updates)
         except StopAsyncIteration:
-            return _refusal(request, Unavailable("the stream has ended"))
+            return self._refusal(request, Unavailable("the stream has ended"))
         except TowlineError as error:
-            return _refusal(request, error)
+            return self._refusal(request, error)
         await response.prepare(request)
         try:
             await self._write(response, first)
             async for update in updates:
-                if not self._managing.is_member(node):
+                if not self._still(request, node):
                     break
                 await self._write(response, update)
         except (ConnectionError, TimeoutError):
@@ -220,50 +260,32 @@ class NodeApi:
     async def _write(self, response: web.StreamResponse, line: msgspec.Struct) -> None:
         await asyncio.wait_for(response.write(_encoder.encode(line) + b"\n"), _SLOW)
 
+    # answers
+
+    async def _answered(self, request: web.Request, work: Awaitable[object]) -> web.Response:
+        try:
+            answer = await work
+        except TowlineError as error:
+            return self._refusal(request, error)
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception:
+            log.exception("a node's request failed", extra={"fields": {"path": request.path}})
+            return self._refusal(request, Failure("internal error: see the manager's log"))
+        return web.Response(body=_encoder.encode(answer), content_type="application/json")
+
+    def _refusal(self, request: web.Request, error: TowlineError) -> web.Response:
+        status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
+        if self._sparing.may_log():
+            caller = caller_of(request)
+            node = caller.node if caller else ""
+            fields = {"path": request.path, "from": address_of(request), "node": node, "why": str(error)}
+            level = logging.WARNING if status in (400, 403) else logging.INFO
+            log.log(level, "a node was refused", extra={"fields": fields})
+        return web.Response(status=status, body=_encoder.encode(refused(error)), content_type="application/json")
+
 
 async def _generator(updates: AsyncIterator[Update]) -> AsyncGenerator[Update, None]:
     """So that it can be closed, whatever iterator a manager gives."""
     async for update in updates:
         yield update
-
-
-async def _body(request: web.Request, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(await request.read(), type=kind)
-    except msgspec.MsgspecError as error:
-        raise InvalidParameter(f"the request is not understood: {error}") from None
-    except web.HTTPRequestEntityTooLarge:
-        raise InvalidParameter(f"the request has more than {LARGEST_BODY} bytes") from None
-
-
-async def _answered(request: web.Request, work: Awaitable[object]) -> web.Response:
-    try:
-        answer = await work
-    except TowlineError as error:
-        return _refusal(request, error)
-    return web.Response(body=_encoder.encode(answer), content_type="application/json")
-
-
-def _refusal(request: web.Request, error: TowlineError) -> web.Response:
-    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
-    subject = _peer(request)
-    fields = {"path": request.path, "from": request.remote, "node": subject.node if subject else "", "why": str(error)}
-    log.log(logging.WARNING if status in (400, 403) else logging.INFO, "a node was refused", extra={"fields": fields})
-    return web.Response(status=status, body=_encoder.encode(refused(error)), content_type="application/json")
-
-
-_ROLES: dict[str, Role] = {"swarm-worker": "worker", "swarm-manager": "manager"}
-
-
-def _peer(request: web.Request) -> Subject | None:
-    """What the verified certificate of the connection says; None without one, or with one that is no node's."""
-    transport = request.transport
-    found: Any = transport.get_extra_info("peercert") if transport is not None else None
-    if not found:
-        return None
-    names = {key: value for part in found.get("subject", ()) for key, value in part}
-    role = _ROLES.get(names.get("organizationalUnitName", ""))
-    node, cluster = names.get("commonName", ""), names.get("organizationName", "")
-    if role is None or not node or not cluster:
-        return None
-    return Subject(node, role, cluster)
