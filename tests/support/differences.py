@@ -6,6 +6,7 @@ docs/docker-differences.md tells the user the same; tests/unit/api/test_differen
 from __future__ import annotations
 
 from tests.support.differences_endpoints import ENDPOINT_DIFFERENCES
+from tests.support.differences_swarm import SWARM_DIFFERENCES
 from tests.support.replay import Difference
 
 DIFFERENCES: dict[tuple[str, int], Difference] = {
@@ -34,6 +35,7 @@ DIFFERENCES: dict[tuple[str, int], Difference] = {
         "Docker names one of the two at random, Towline the second",
     ),
     **ENDPOINT_DIFFERENCES,
+    **SWARM_DIFFERENCES,
 }
 
 

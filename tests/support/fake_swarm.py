@@ -41,7 +41,7 @@ _NOW = 1_764_000_000 * 10**9
 _TOKEN = "SWMTKN-1-" + "a" * 50 + "-"
 
 
-class FakeCluster:
+class FakeSwarm:
     """fault: raised by the next verb. joined: what was to be joined. members: all nodes. seen: peers by network."""
 
     def __init__(self, interfaces: Sequence[HostInterface] = INTERFACES) -> None:
@@ -180,7 +180,9 @@ def member(
         id=node_id,
         created=_NOW,
         spec=spec or NodeSpec(),
-        description=Description(hostname, "x86_64", "linux", 2 * 10**9, 2**34, "1.2.3", ("overlay", "bridge")),
+        description=Description(
+            hostname, "x86_64", "linux", 2 * 10**9, 2**34, "1.2.3", ("overlay", "bridge", "host", "null")
+        ),
         address=address,
         data_path=address,
         manager_address=manager_address,

@@ -39,7 +39,7 @@ def _sandbox(name: str, body: Mapping[str, Any]) -> dict[str, Any]:
     host = body["HostConfig"]
     return {
         "name": name,
-        "hostname": body["Hostname"],
+        "hostname": body.get("Hostname"),
         "networks": [{"network": host["NetworkMode"]}],
         "command": body["Cmd"],
         "ports": list(_ports(host.get("PortBindings", {}))),

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.support.fake_engine import FakeEngine
-from tests.support.fake_swarm import OWN_ID, FakeCluster, member
+from tests.support.fake_swarm import OWN_ID, FakeSwarm, member
 from tests.support.served import ask
 from towline.model.cluster import Alive, NodeSpec
 from towline.policy import swarm as texts
@@ -19,14 +19,14 @@ WEB_ID = "w" * 25
 
 
 @pytest.fixture
-async def cluster(engine: FakeEngine, socket: str) -> FakeCluster:
-    engine.cluster = fake = FakeCluster()
+async def cluster(engine: FakeEngine, socket: str) -> FakeSwarm:
+    engine.cluster = fake = FakeSwarm()
     await ask(socket, "POST", "/swarm/init", INIT)
     fake.put(member(WEB_ID, "web", NodeSpec(labels={"disk": "ssd"}, availability="drain")))
     return fake
 
 
-async def test_a_worker_has_no_manager_status(socket: str, cluster: FakeCluster) -> None:
+async def test_a_worker_has_no_manager_status(socket: str, cluster: FakeSwarm) -> None:
     shown = (await ask(socket, "GET", "/nodes/web")).json
     assert shown["Spec"] == {"Labels": {"disk": "ssd"}, "Role": "worker", "Availability": "drain"}
     assert shown["Status"] == {"State": "ready", "Addr": "192.0.2.2"}
@@ -73,7 +73,7 @@ async def test_inspect(socket: str, term: str) -> None:
     assert (await ask(socket, "GET", f"/nodes/{term}")).json["ID"] == OWN_ID
 
 
-async def test_inspect_of_what_is_not_one_node(socket: str, cluster: FakeCluster) -> None:
+async def test_inspect_of_what_is_not_one_node(socket: str, cluster: FakeSwarm) -> None:
     missing = await ask(socket, "GET", "/nodes/nope")
     assert (missing.status, missing.json) == (404, {"message": "node nope not found"})
     cluster.put(member("x" * 25, "web"))
@@ -81,7 +81,7 @@ async def test_inspect_of_what_is_not_one_node(socket: str, cluster: FakeCluster
     assert (twice.status, twice.json) == (500, {"message": "node web is ambiguous (2 matches found)"})
 
 
-async def test_update(socket: str, cluster: FakeCluster) -> None:
+async def test_update(socket: str, cluster: FakeSwarm) -> None:
     index = (await ask(socket, "GET", "/nodes/web")).json["Version"]["Index"]
     path = f"/nodes/web/update?version={index}"
     spec = {"Role": "Manager", "Availability": "active", "Labels": None}
@@ -123,7 +123,7 @@ async def test_refused_updates(socket: str, path: str, body: dict[str, Any], sta
     assert (refused.status, refused.json) == (status, {"message": message})
 
 
-async def test_remove(socket: str, cluster: FakeCluster) -> None:
+async def test_remove(socket: str, cluster: FakeSwarm) -> None:
     refused = await ask(socket, "DELETE", "/nodes/web")
     message = f"rpc error: code = FailedPrecondition desc = node {WEB_ID} is not down and can't be removed"
     assert (refused.status, refused.json) == (400, {"message": message})
@@ -141,7 +141,7 @@ async def test_slashes_do_not_belong_to_ids(socket: str) -> None:
     assert (await ask(socket, "POST", "/nodes/a")).json == {"message": "page not found"}
 
 
-async def test_how_each_node_is(socket: str, cluster: FakeCluster) -> None:
+async def test_how_each_node_is(socket: str, cluster: FakeSwarm) -> None:
     web = cluster.members[WEB_ID]
     cluster.put(replace(web, alive=Alive(WEB_ID, revision=7, skew=-0.25, repairs=3, problem="no room")))
     cluster.put(replace(member("x" * 25, "away"), state="down", alive=None))
@@ -155,7 +155,7 @@ async def test_how_each_node_is(socket: str, cluster: FakeCluster) -> None:
     assert (web_page["problem"], web_page["manager"], web_page["data_path"]) == ("no room", None, "192.0.2.2")
 
 
-async def test_a_node_that_is_ahead_of_what_is_known_here_is_not_behind(socket: str, cluster: FakeCluster) -> None:
+async def test_a_node_that_is_ahead_of_what_is_known_here_is_not_behind(socket: str, cluster: FakeSwarm) -> None:
     cluster.put(replace(cluster.members[WEB_ID], alive=Alive(WEB_ID, revision=99)))
     assert (await ask(socket, "GET", "/towline/v1/cluster")).json["nodes"][1]["lag"] == 0
 

@@ -1,0 +1,59 @@
+"""Where Towline answers otherwise than the recorded Docker, on purpose: the swarm of one node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tests.support.replay import Difference, scenarios
+
+SCENARIO = "one node"
+_RECORDED = scenarios()[SCENARIO]
+_DRIVERS = ("bridge", "host", "null", "overlay")
+_SIX = [
+    {"Subnet": "10.90.4.0/24", "Gateway": "10.90.4.1"},
+    {"Subnet": "fd7a:65b3:b3df::/64", "Gateway": "fd7a:65b3:b3df::1"},
+]
+_OVERLAP = (
+    "invalid pool request: Pool overlaps with other one on this address space: 10.91.0.0/24 overlaps 10.91.0.0/24 "
+    "of network two; choose another subnet, or leave it to the cluster"
+)
+
+
+def _changed(step: int, *without: str, **members: object) -> dict[str, Any]:
+    body: Mapping[str, Any] = _RECORDED[step]["body"]
+    return {name: value for name, value in {**body, **members}.items() if name not in without}
+
+
+def _status(**subnets: tuple[int, int]) -> dict[str, Any]:
+    """Used and free addresses by subnet."""
+    shown = {subnet: {"IPsInUse": used, "DynamicIPsAvailable": free} for subnet, (used, free) in subnets.items()}
+    return {"IPAM": {"Subnets": shown}}
+
+
+def _nodes() -> list[dict[str, Any]]:
+    (node,) = _RECORDED[3]["body"]
+    engine = {**node["Description"]["Engine"], "Plugins": [{"Type": "Network", "Name": name} for name in _DRIVERS]}
+    return [{**node, "Description": {**node["Description"], "Engine": engine}}]
+
+
+SWARM_DIFFERENCES: dict[tuple[str, int], Difference] = {
+    (SCENARIO, 3): Difference(200, _nodes(), "Towline has drivers of networks only"),
+    (SCENARIO, 7): Difference(
+        200,
+        _changed(7, "Peers", Labels=None, Containers={}, Status=_status(**{"10.90.0.0/24": (3, 253)})),
+        "there is no sandbox of the routing mesh on each node",
+    ),
+    (SCENARIO, 25): Difference(403, {"message": _OVERLAP}, "a network is whole or refused"),
+    (SCENARIO, 26): Difference(404, {"message": "network over not found"}, "follows from step 25"),
+    (SCENARIO, 27): Difference(404, {"message": "network over not found"}, "follows from step 25"),
+    (SCENARIO, 32): Difference(
+        200,
+        _changed(
+            32,
+            IPAM={**_RECORDED[32]["body"]["IPAM"], "Config": _SIX},
+            Status=_status(**{"10.90.4.0/24": (3, 253), "fd7a:65b3:b3df::/64": (2, 2**64 - 2)}),
+        ),
+        "a network with IPv6 has an IPv6 subnet",
+    ),
+}
