@@ -56,8 +56,9 @@ class SandboxAccess:
             yield self.known(found.id)
 
     def announce(self, action: str, sandbox: Sandbox, network: Network) -> None:
+        """What happens on this host has the scope "local", also on networks of a cluster."""
         attributes = {"container": sandbox.id, "name": network.name, "type": network.driver}
-        self._publish(Event("network", action, network.id, attributes, network.scope, time.time_ns()))
+        self._publish(Event("network", action, network.id, attributes, "local", time.time_ns()))
 
     def announce_all(self, action: str, sandbox: Sandbox) -> None:
         for network in self.networks_of(sandbox.id):
