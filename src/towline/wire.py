@@ -12,6 +12,7 @@ from towline.control.apply import Applier
 from towline.control.cluster_contract import NoCluster
 from towline.control.collaborators import NameServers, Runtime, Seat
 from towline.control.controller import Controller, ensure_daemon_id
+from towline.control.data_path import DataPath
 from towline.control.drift import DriftWatch
 from towline.control.endpoints import EndpointPlanner
 from towline.control.events import EventBus
@@ -80,7 +81,7 @@ def real_parts(config: Config) -> Parts:
 
 
 class Service:
-    """The engine with everything it owns. replica, seat: where a cluster and this node meet."""
+    """The engine with everything it owns. replica, seat, data_path: where a cluster and this node meet."""
 
     def __init__(
         self,
@@ -92,10 +93,12 @@ class Service:
         replica: Replica,
         joins: GlobalJoins,
         seat: Seat,
+        data_path: DataPath,
     ) -> None:
         self.engine = engine
         self.replica = replica
         self.seat = seat
+        self.data_path = data_path
         self._joins = joins
         self._watch = watch
         self._parts = parts
@@ -122,12 +125,16 @@ def build(config: Config, parts: Parts | None = None) -> Service:
     store, kernel, view = parts.store, parts.kernel, parts.store.view()
     daemon_id = ensure_daemon_id(store)
     counters, events, seat = Counters(), EventBus(), Seat()
-    drivers, ipams = builtin_drivers(), builtin_ipams(config.default_address_pools, daemon_id)
+    ipams = builtin_ipams(config.default_address_pools, daemon_id)
     forwarding = Forwarding(kernel.sysctl, enabled=config.ip_forward)
     host = HostPrefixes(kernel.links, view)
     loop = asyncio.get_running_loop()
     sweeper = FlowSweeper(kernel.flows)
     reaper = Reaper(parts.reaper_links, quiet=lambda: writer.quiet_for())
+
+    def need_repair() -> None:
+        _call_soon(loop, watch.request)
+
     applier = Applier(
         store,
         kernel,
@@ -135,9 +142,11 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         sweeper=sweeper,
         retire=reaper.retire,
         reclaim=reaper.reclaim,
-        need_repair=lambda: _call_soon(loop, watch.request),
+        need_repair=need_repair,
     )
     writer = Writer(view, applier, counters)
+    data_path = DataPath(store, writer, kernel, need_repair)
+    drivers = builtin_drivers(data_path.place)
 
     def namespace_gone(sandbox_id: str) -> None:
         _call_soon(loop, lambda: sandboxes.namespace_lost(sandbox_id))
@@ -150,6 +159,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         leaving=reaper.waiting,
         namespaces=_namespaces(config),
         namespace_gone=namespace_gone,
+        node_elements=data_path.elements,
     )
     networks = Networks(
         store=store,
@@ -180,7 +190,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         mirror=Mirror(drivers, ipams),
         membership=membership,
         names=parts.dns,
-        need_repair=lambda: _call_soon(loop, watch.request),
+        need_repair=need_repair,
     )
     recovery = Recovery(sandboxes, view, writer=writer, kernel=kernel, ports=ports, runtime=parts.runtime)
     controller = Controller(
@@ -206,7 +216,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
     watch = DriftWatch(
         parts.monitor, concerns=controller.concerns, on_route=host.mark_stale, repair=controller.on_drift
     )
-    return Service(controller, watch, parts, sweeper, replica=replica, joins=joins, seat=seat)
+    return Service(controller, watch, parts, sweeper, replica=replica, joins=joins, seat=seat, data_path=data_path)
 
 
 def _sandboxes(

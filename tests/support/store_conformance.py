@@ -40,8 +40,14 @@ def endpoint(number: int, of: Network) -> Endpoint:
 
 
 def peer(number: int, network_id: str) -> Peer:
+    """Two of them share an address."""
     return Peer(
-        id=f"p{number}", network=network_id, node="n2", vtep="192.0.2.2", mac="02:00:00:00:00:09", ipv4="10.0.0.9/24"
+        id=f"p{number}",
+        network=network_id,
+        node="n2",
+        vtep="192.0.2.2",
+        mac=f"02:00:00:00:00:0{number}",
+        ipv4=f"10.0.0.{number // 2}/24",
     )
 
 
@@ -324,6 +330,8 @@ def _compare(store: Store, model: Model) -> None:
         assert view.endpoints_of(sought) == tuple(e for e in endpoints if e.network == sought)
         assert set(view.peers_of(sought)) == {p for p in model.records[Peer].values() if p.network == sought}
         assert view.blocks_of(sought) == tuple(b for b in model.records[Block].values() if b.network == sought)
+        rivals = {f"p{n}" for n in (number, number ^ 1) if view.peer(f"p{n}") in view.peers_of(sought)}
+        assert {found.id for found in view.rivals_of(peer(number, sought))} == rivals
         assert view.peer(f"p{number}") == model.records[Peer].get(f"p{number}")
     assert list(view.blocks()) == list(model.records[Block].values())
     for text in ("a", "b", "c", "l", "m"):

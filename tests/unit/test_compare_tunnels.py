@@ -14,7 +14,6 @@ from towline.control.compare_tunnels import compare_rows
 from towline.control.forwarding import Forwarding
 from towline.control.reconcile import Reconciler
 from towline.control.tunnel_acts import MakeTunnel, RepairTunnel, SetRows
-from towline.control.tunnels import TunnelMaker
 from towline.control.work import Realisation, Work
 from towline.drivers.overlay import VNI_LIST, UnderlayHolder
 from towline.drivers.registry import builtin_drivers
@@ -26,6 +25,7 @@ from towline.kernel.fake_sandboxes import FakeFlows, FakeSandboxes
 from towline.kernel.fake_tunnels import FakeTunnels
 from towline.model.cluster import Peer, Underlay
 from towline.model.desired import Bridge, Row, Vxlan
+from towline.model.endpoint import Endpoint
 from towline.model.errors import KernelError
 from towline.model.network import Network, Pool
 from towline.store.contract import Delete, Put
@@ -44,6 +44,7 @@ NETWORK = Network(
     options={VNI_LIST: "4097"},
     link=BR,
 )
+HERE = Endpoint("e1", "web", ID, ifname="eth0")
 P2 = Peer("e2", ID, "n2", "192.0.2.2", "02:00:00:00:00:02", ipv4="10.0.1.2/24")
 P3 = Peer("e3", ID, "n3", "192.0.2.3", "02:00:00:00:00:03", ipv4="10.0.1.3/24", ipv6="fd00::3/64")
 ROW2 = Row(P2.mac, P2.vtep, ("10.0.1.2",))
@@ -61,7 +62,7 @@ class Node:
         self.sandboxes = FakeSandboxes(self.links)
         self.flows = FakeFlows()
         self.store = MemoryStore()
-        self.store.update([Put(NETWORK), Put(P2), Put(P3)])
+        self.store.update([Put(NETWORK), Put(HERE), Put(P2), Put(P3)])
         self.place = UnderlayHolder(Underlay("192.0.2.1"))
         self.drivers = builtin_drivers(self.place)
         self.leaving: set[str] = set()
@@ -305,31 +306,31 @@ def realisation(node: Node, network: Network = NETWORK) -> Realisation:
 
 
 def test_a_work_makes_a_tunnel_with_its_rows_and_takes_it_away(node: Node, chores: Chores) -> None:
-    assert chores.applier.apply([Work([], creates=(realisation(node),))]) == [None]
+    assert chores.applier.apply([Work([Put(HERE)], creates=(realisation(node),))]) == [None]
     assert node.rows() == {ROW2, ROW3}
     assert node.compare() == []
     assert chores.applier.apply([Work([], removes=(realisation(node),), final=True)]) == [None]
     assert not node.links.links[VX].up
     assert sorted(chores.retired) == [BR, VX]
-    assert chores.applier.apply([Work([], creates=(realisation(node),))]) == [None]
+    assert chores.applier.apply([Work([Put(HERE)], creates=(realisation(node),))]) == [None]
     assert sorted(chores.reclaimed) == [BR, VX]
     assert node.rows() == {ROW2, ROW3}
 
 
 def test_another_network_may_have_the_vxlan_id_of_one_that_is_leaving(node: Node, chores: Chores) -> None:
     other = replace(NETWORK, id="y" * 25, name="other", link="br-" + "y" * 12)
-    assert chores.applier.apply([Work([], creates=(realisation(node),))]) == [None]
-    (refused,) = chores.applier.apply([Work([], creates=(realisation(node, other),))])
+    assert chores.applier.apply([Work([Put(HERE)], creates=(realisation(node),))]) == [None]
+    (refused,) = chores.applier.apply([Work([Put(HERE)], creates=(realisation(node, other),))])
     assert isinstance(refused, KernelError)
     assert refused.errno == errno.EEXIST
     assert chores.applier.apply([Work([], removes=(realisation(node),), final=True)]) == [None]
-    assert chores.applier.apply([Work([], creates=(realisation(node, other),))]) == [None]
+    assert chores.applier.apply([Work([Put(HERE)], creates=(realisation(node, other),))]) == [None]
     assert VX in chores.reclaimed
 
 
 def test_a_refused_tunnel_takes_its_bridge_with_it(node: Node, chores: Chores) -> None:
     node.tunnels.faults.fail("create", errno.ENOMEM)
-    (refused,) = chores.applier.apply([Work([], creates=(realisation(node),))])
+    (refused,) = chores.applier.apply([Work([Put(HERE)], creates=(realisation(node),))])
     assert isinstance(refused, KernelError)
     assert refused.operation == f"create tunnel {VX}"
     assert chores.retired == [BR]
@@ -338,26 +339,16 @@ def test_a_refused_tunnel_takes_its_bridge_with_it(node: Node, chores: Chores) -
 
 def test_a_foreign_link_survives_the_undo(node: Node, chores: Chores) -> None:
     node.links.add_foreign(VX, "veth")
-    (refused,) = chores.applier.apply([Work([], creates=(realisation(node),))])
-    assert isinstance(refused, KernelError)
+    (refused,) = chores.applier.apply([Work([Put(HERE)], creates=(realisation(node),))])
+    assert f"link {VX} of this host stands where" in str(refused)
     assert node.links.links[VX].up
     assert VX not in chores.retired
 
 
-def test_a_row_that_is_refused_is_drift_and_no_failure(node: Node) -> None:
-    asked: list[str] = []
-    maker = TunnelMaker(
-        node,
-        node.store.view(),
-        retire=lambda names: None,
-        reclaim=lambda name: None,
-        need_repair=lambda: asked.append("repair"),
-    )
-    made, tunnel = node.desired()
-    node.links.create_bridges([made])
+def test_a_row_that_is_refused_is_drift_and_no_failure(node: Node, chores: Chores) -> None:
     node.tunnels.faults.fail("put_row", errno.ENOBUFS)
-    assert maker.make(NETWORK, tunnel) is None
-    assert asked == ["repair"]
+    assert chores.applier.apply([Work([Put(HERE)], creates=(realisation(node),))]) == [None]
+    assert chores.repairs == 1
     assert node.rows() == {ROW3}
 
 

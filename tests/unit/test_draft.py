@@ -53,6 +53,7 @@ def answers(view: View) -> dict[str, object]:
         "in": [{e.id: e for e in view.endpoints_in(f"s{n}")} for n in range(4)],
         "peer": [view.peer(f"p{n}") for n in range(4)],
         "peers": [{p.id: p for p in view.peers_of(n.id)} for n in networks],
+        "rivals": [{p.id: p for p in view.rivals_of(peer(n, networks[0].id))} for n in range(4)],
         "blocks of": [{b.id: b for b in view.blocks_of(n.id)} for n in networks],
         "blocks": {b.id: b for b in view.blocks()},
         "sandboxes": {s.id: s for s in view.sandboxes()},

@@ -14,15 +14,13 @@ from functools import partial
 from towline.control.flows import FlowSweeper
 from towline.control.forwarding import Forwarding
 from towline.control.joiner import Joiner
-from towline.control.tunnels import TunnelMaker
+from towline.control.realiser import Realiser, share
 from towline.control.undo import UndoStack
 from towline.control.work import Outcome, Realisation, Work
 from towline.firewall import guards, network_elements
 from towline.kernel.contract import Kernel
-from towline.model.desired import Bridge
 from towline.model.errors import Failure, KernelError, StoreError, TowlineError
 from towline.model.ruleset import AddElements, DeleteElements, Element, NftChange
-from towline.plan.sandbox import Transition
 from towline.store.contract import Change, Store
 
 log = logging.getLogger(__name__)
@@ -56,11 +54,10 @@ class Applier:
     ) -> None:
         self._store = store
         self._kernel = kernel
-        self._forwarding = forwarding
         self._joiner = Joiner(kernel, sweeper)
-        self._tunnels = TunnelMaker(kernel, store.view(), retire=retire, reclaim=reclaim, need_repair=need_repair)
-        self._retire = retire
-        self._reclaim = reclaim
+        self._realiser = Realiser(
+            store, kernel, forwarding=forwarding, retire=retire, reclaim=reclaim, need_repair=need_repair
+        )
         self._need_repair = need_repair
 
     def apply(self, works: Sequence[Work]) -> list[Outcome]:
@@ -72,6 +69,8 @@ class Applier:
         undo = [UndoStack() for _ in works]
         for work, stack in zip(works, undo, strict=True):
             stack.push("take back the intent", partial(self._take_back, work.revert))
+        for taker in share(works):
+            undo[taker].push("give up the network if nobody needs it", self._need_repair)
         outcomes: list[Outcome] = [None] * len(works)
         try:
             self._carry_out(works, undo, outcomes)
@@ -85,12 +84,11 @@ class Applier:
 
     def _carry_out(self, works: Sequence[Work], undo: Sequence[UndoStack], outcomes: list[Outcome]) -> None:
         """An interface is guarded for as long as it is plugged in: it leaves before its rules, which come before it."""
-        self._make_links(works, undo, outcomes)
-        self._make_tunnels(works, undo, outcomes)
+        self._realiser.make(works, undo, outcomes)
         live = self._part(works, undo, outcomes)
         self._program_rules(works, undo, outcomes, live)
         self._join(works, undo, outcomes)
-        self._drop_links(works)
+        self._realiser.drop(works)
         self._finish(works, outcomes)
 
     def _take_back(self, changes: Sequence[Change]) -> None:
@@ -99,79 +97,6 @@ class Applier:
         except StoreError:
             self._store.note(changes)
             raise
-
-    # links
-
-    def _make_links(self, works: Sequence[Work], undo: Sequence[UndoStack], outcomes: list[Outcome]) -> None:
-        owners: list[int] = []
-        bridges: list[Bridge] = []
-        for i, work in enumerate(works):
-            for realisation in work.creates:
-                if (bridge := realisation.desired.bridge) is not None:
-                    owners.append(i)
-                    bridges.append(bridge)
-        if not bridges:
-            return
-        self._ensure_forwarding(works)
-        for i, bridge in zip(owners, bridges, strict=True):
-            self._reclaim(bridge.name)
-            undo[i].push(_removal(bridge), partial(self._discard, bridge))
-        for i, bridge, error in zip(owners, bridges, self._try_to_create(bridges), strict=True):
-            if error is not None and error.errno == errno.EEXIST:
-                undo[i].withdraw(_removal(bridge))
-                outcomes[i] = self._name_taken(bridge, error)
-            else:
-                outcomes[i] = outcomes[i] or error
-
-    def _make_tunnels(self, works: Sequence[Work], undo: Sequence[UndoStack], outcomes: list[Outcome]) -> None:
-        for i, work in enumerate(works):
-            for realisation in work.creates:
-                if outcomes[i] is None and (tunnel := realisation.desired.tunnel) is not None:
-                    undo[i].push(f"remove tunnel {tunnel.name}", partial(self._tunnels.discard, tunnel))
-                    outcomes[i] = self._tunnels.make(realisation.network, tunnel)
-
-    def _try_to_create(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
-        """A send as a whole that was refused, or whose answer was lost, counts for each of them."""
-        try:
-            return self._kernel.links.create_bridges(bridges)
-        except KernelError as error:
-            return [error for _ in bridges]
-
-    def _ensure_forwarding(self, works: Sequence[Work]) -> None:
-        try:
-            self._forwarding.ensure(r.network for work in works for r in work.creates)
-        except KernelError as error:
-            log.warning("networks cannot reach beyond this host", extra={"fields": {"error": str(error)}})
-            self._need_repair()
-
-    def _name_taken(self, bridge: Bridge, error: KernelError) -> TowlineError:
-        """A link of that name exists, and it is not one of ours on its way out."""
-        link = self._kernel.links.find(bridge.name)
-        if link is None:
-            return error
-        if link.kind != "bridge":
-            return Failure(f"existing interface {bridge.name} is not a bridge")
-        return Failure(
-            f"bridge {bridge.name} exists on this host and belongs to no network here:"
-            " delete it, or choose another com.docker.network.bridge.name"
-        )
-
-    def _discard(self, bridge: Bridge) -> None:
-        """Its MAC is made from the network's id: a link of that name with another one was not made by us."""
-        link = self._kernel.links.find(bridge.name)
-        if link is not None and link.mac == bridge.mac:
-            self._kernel.links.silence([bridge.name])
-            self._retire([bridge.name])
-
-    def _drop_links(self, works: Sequence[Work]) -> None:
-        names = [r.desired.bridge.name for work in works for r in work.removes if r.desired.bridge is not None]
-        if not names:
-            return
-        for name, error in zip(names, self._kernel.links.silence(names), strict=True):
-            if error is not None and error.errno != errno.ENODEV:
-                log.warning("link could not be set down", extra={"fields": {"link": name, "error": str(error)}})
-        self._retire(names)
-        self._tunnels.drop([r.desired.tunnel for work in works for r in work.removes if r.desired.tunnel is not None])
 
     # sandboxes
 
@@ -208,7 +133,7 @@ class Applier:
         todo = [i for i, outcome in enumerate(outcomes) if outcome is None]
         for i in todo:
             if works[i].transitions:
-                undo[i].push("take back rules", partial(self._take_back_rules, works[i].transitions))
+                undo[i].push("take back rules", partial(self._take_back_rules, works[i]))
         error = self._commit_rules([works[i] for i in todo], live)
         if error is None:
             return
@@ -216,10 +141,12 @@ class Applier:
             alone = error if len(todo) == 1 else self._commit_rules([works[i]], live)
             outcomes[i] = None if alone is None else self._verdict(works[i], alone)
 
-    def _take_back_rules(self, transitions: Sequence[Transition]) -> None:
+    def _take_back_rules(self, work: Work) -> None:
         """All or nothing, as they were committed: what is not there was never committed."""
+        made = elements_of([r for r in work.creates if not self._realiser.shared(r, work)])
+        gains, losses = _joined(t.gains for t in work.transitions), _joined(t.losses for t in work.transitions)
         try:
-            self._replace(_joined(t.gains for t in transitions), _joined(t.losses for t in transitions))
+            self._replace(gains + made, losses)
         except KernelError as error:
             if error.errno != errno.ENOENT:
                 raise
@@ -254,10 +181,6 @@ class Applier:
             changes.append(AddElements(made))
         if changes:
             self._kernel.nft.commit(changes)
-
-
-def _removal(bridge: Bridge) -> str:
-    return f"remove link {bridge.name}"
 
 
 def _internal(error: Exception) -> TowlineError:

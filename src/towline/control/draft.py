@@ -132,8 +132,16 @@ class Draft:
     def peers_of(self, network_id: str) -> tuple[Peer, ...]:
         return tuple(self._peers.over(self._base.peers_of(network_id), lambda p: p.network == network_id))
 
+    def rivals_of(self, peer: Peer) -> tuple[Peer, ...]:
+        """O(peers of the network)."""
+        return tuple(p for p in self.peers_of(peer.network) if _held(p) & _held(peer))
+
     def blocks_of(self, network_id: str) -> tuple[Block, ...]:
         return tuple(self._blocks.over(self._base.blocks_of(network_id), lambda b: b.network == network_id))
 
     def blocks(self) -> Iterable[Block]:
         return self._blocks.over(self._base.blocks())
+
+
+def _held(peer: Peer) -> set[str]:
+    return {peer.mac.lower(), peer.ipv4.partition("/")[0], peer.ipv6.partition("/")[0].lower()} - {""}

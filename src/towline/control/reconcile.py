@@ -48,6 +48,7 @@ from towline.model.network import Network
 from towline.model.ruleset import AddElements, AddTable, DeleteElements, Element, NftChange
 from towline.model.sandbox import Sandbox
 from towline.model.view import View
+from towline.plan.presence import desired_now
 from towline.plan.sandbox import SandboxDesired, realise
 
 log = logging.getLogger(__name__)
@@ -140,13 +141,13 @@ class Reconciler:
         """Whether a link as a notification shows it, without addresses, is the bridge that the store wants. From memory
         alone, so that the event loop may ask."""
         network = self._view.network_with_link(name)
-        bridge = self._drivers.desired(network).bridge if network is not None else None
+        bridge = desired_now(network, self._view, self._drivers).bridge if network is not None else None
         if network is None or bridge is None or link is None:
             return False
         return compare_bridge(network, msgspec.structs.replace(bridge, addresses=()), link) is None
 
     def _compare_bridge(self, network: Network) -> Difference | None:
-        bridge = self._drivers.desired(network).bridge
+        bridge = desired_now(network, self._view, self._drivers).bridge
         if bridge is None:
             return None
         return compare_bridge(network, bridge, self._kernel.links.find(bridge.name) or self._marked(bridge.alias))
@@ -180,8 +181,8 @@ class Reconciler:
         errors = self._carry_out_each(guards)
         errors += self._make_bridges([a for a in acts if isinstance(a, MakeBridge)])
         errors += _refusals(self._kernel.links.repair_bridges([a.bridge for a in acts if isinstance(a, RepairBridge)]))
-        errors += self._carry_out_each([a for a in acts if isinstance(a, _TUNNEL_ACTS)])
         errors += _refusals(self._kernel.links.remove([a.name for a in acts if isinstance(a, RemoveLink)]))
+        errors += self._carry_out_each([a for a in acts if isinstance(a, _TUNNEL_ACTS)])
         errors += self._carry_out_each([*others, *reroutes])  # routes when all interfaces are there
         errors += self._carry_out_each([a for a in acts if isinstance(a, DropMembers)])
         for failed in errors:
@@ -257,7 +258,8 @@ class Reconciler:
         return found + compare_foreign(self._kernel.nft.foreign_forward_chains())
 
     def _realisations(self) -> list[Realisation]:
-        return [Realisation(n, self._drivers.desired(n)) for n in list(self._view.networks())]
+        view = self._view
+        return [Realisation(n, desired_now(n, view, self._drivers)) for n in list(view.networks())]
 
     def _plugged(self) -> list[Plugged]:
         running = [s for s in list(self._view.sandboxes()) if s.state == "running"]

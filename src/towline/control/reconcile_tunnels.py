@@ -16,6 +16,7 @@ from towline.model.desired import Row, Vxlan
 from towline.model.errors import KernelError
 from towline.model.network import Network
 from towline.model.view import View
+from towline.plan.presence import desired_now
 from towline.plan.rows import rows_of
 
 TunnelAct = MakeTunnel | RepairTunnel | SetRows
@@ -30,7 +31,7 @@ class TunnelReconciler:
     def named(self, name: str) -> tuple[Network, Vxlan] | None:
         """The tunnel of this name that the store wants, and its network; from memory alone."""
         network = self._view.network_with_link(bridge_of_tunnel(name))
-        tunnel = self._drivers.desired(network).tunnel if network is not None else None
+        tunnel = desired_now(network, self._view, self._drivers).tunnel if network is not None else None
         return (network, tunnel) if network is not None and tunnel is not None and tunnel.name == name else None
 
     def compare(self, realisations: Iterable[Realisation], links: Mapping[str, Link]) -> Iterator[Difference]:

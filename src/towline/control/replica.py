@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from towline.control.collaborators import NameServers
 from towline.control.membership import Membership
@@ -162,17 +162,31 @@ class Replica:
 
     def _write_peers(self, network_id: str, puts: Sequence[Peer], gone: Sequence[str]) -> None:
         """Writer thread, no batch in flight: whether the network is here does not change meanwhile."""
-        before = [self._view.peer(peer_id) for peer_id in (*(peer.id for peer in puts), *gone)]
+        changed = [self._view.peer(peer_id) for peer_id in (*(peer.id for peer in puts), *gone)]
+        before = self._with_rivals(peer for peer in changed if peer is not None)
         self._store.note([*map(Put, puts), *(Delete(Peer, peer_id) for peer_id in gone)])
         network = self._view.network(network_id)
         tunnel = desired_now(network, self._view, self._drivers).tunnel if network is not None else None
         if tunnel is not None:
-            former = rows_of((peer for peer in before if peer is not None), tunnel.local)
-            error = self._kernel.tunnels.set_rows(tunnel.name, rows_of(puts, tunnel.local), former)
+            known = (self._view.peer(peer.id) for peer in self._with_rivals([*puts, *before]))
+            wanted = rows_of((peer for peer in known if peer is not None), tunnel.local)
+            error = self._kernel.tunnels.set_rows(tunnel.name, wanted, rows_of(before, tunnel.local))
             if error is not None:
                 fields = {"link": tunnel.name, "error": str(error)}
                 log.error("rows of a tunnel could not be set", extra={"fields": fields})
                 self._need_repair()
+
+    def _with_rivals(self, peers: Iterable[Peer]) -> list[Peer]:
+        """And those that contend with them for a MAC or an address, directly or by others: who has it is decided among
+        all of them."""
+        found = {peer.id: peer for peer in peers}
+        waiting = list(found.values())
+        while waiting:
+            for rival in self._view.rivals_of(waiting.pop()):
+                if rival.id not in found:
+                    found[rival.id] = rival
+                    waiting.append(rival)
+        return list(found.values())
 
     async def set_blocks(self, puts: Sequence[Block], gone: Sequence[str]) -> None:
         changes: list[Change] = [Put(block) for block in puts if self._is_usable(block)]

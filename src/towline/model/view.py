@@ -36,6 +36,10 @@ class View(Protocol):
         """Endpoints of a global network on other nodes, as far as they are known here."""
         ...
 
+    def rivals_of(self, peer: Peer) -> tuple[Peer, ...]:
+        """Those of its network that have its MAC or one of its addresses, itself included."""
+        ...
+
     def blocks_of(self, network_id: str) -> tuple[Block, ...]:
         """Of this node, in order of arrival."""
         ...

@@ -62,7 +62,41 @@ class Grouped(Generic[R]):
         if old is not None and old.network != new.network:
             self._by_network.discard(old.network, old.id)
 
-    def delete(self, record_id: str) -> None:
+    def delete(self, record_id: str) -> R | None:
+        """What was there."""
         old = self._records.pop(record_id, None)
         if old is not None:
             self._by_network.discard(old.network, old.id)
+        return old
+
+
+class Peers(Grouped[Peer]):
+    """Also by what two of them can contend for while one moves: a MAC, or an address."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._by_key = Groups()
+
+    def rivals(self, peer: Peer) -> tuple[Peer, ...]:
+        found = dict.fromkeys(member for key in _keys(peer) for member in self._by_key.of(key))
+        records = (self.get(record_id) for record_id in found)
+        return tuple(record for record in records if record is not None)
+
+    def put(self, new: Peer) -> None:
+        old = self.get(new.id)
+        super().put(new)
+        for key in _keys(new):
+            self._by_key.add(key, new.id)
+        for key in _keys(old) - _keys(new) if old is not None else ():
+            self._by_key.discard(key, new.id)
+
+    def delete(self, record_id: str) -> Peer | None:
+        old = super().delete(record_id)
+        for key in _keys(old) if old is not None else ():
+            self._by_key.discard(key, record_id)
+        return old
+
+
+def _keys(peer: Peer) -> set[str]:
+    held = (peer.mac.lower(), peer.ipv4.partition("/")[0], peer.ipv6.partition("/")[0].lower())
+    return {f"{peer.network} {text}" for text in held if text}

@@ -15,7 +15,7 @@ from towline.model.endpoint import Endpoint
 from towline.model.network import Network
 from towline.model.sandbox import Sandbox
 from towline.store.contract import Change, Delete, Put, SetMeta
-from towline.store.groups import Grouped, Groups
+from towline.store.groups import Grouped, Groups, Peers
 
 
 class State:
@@ -34,9 +34,9 @@ class State:
         self._by_sandbox_name = Groups()
         self._by_sandbox = Groups()
         self._by_host_link = Groups()
-        self._peers: Grouped[Peer] = Grouped()
+        self._peers = Peers()
         self._blocks: Grouped[Block] = Grouped()
-        self._delete: dict[type, Callable[[str], None]] = {
+        self._delete: dict[type, Callable[[str], object]] = {
             Network: self._delete_network,
             Endpoint: self._delete_endpoint,
             Sandbox: self._delete_sandbox,
@@ -93,6 +93,9 @@ class State:
 
     def peers_of(self, network_id: str) -> tuple[Peer, ...]:
         return self._peers.of(network_id)
+
+    def rivals_of(self, peer: Peer) -> tuple[Peer, ...]:
+        return self._peers.rivals(peer)
 
     def blocks_of(self, network_id: str) -> tuple[Block, ...]:
         return self._blocks.of(network_id)
