@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -101,6 +102,23 @@ async def test_a_watch_ends_when_no_member_comes_back(own: EtcdProcess, monkeypa
     await asyncio.to_thread(own.kill)
     with pytest.raises(Unavailable):
         await take(changes)
+    await etcd.close()
+
+
+async def test_a_watch_of_a_member_that_hangs_is_cut(own: EtcdProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("towline.cluster.etcd_watch.PATIENCE", 0.2)
+    etcd = EtcdClient(Gateway([own.endpoint], silence=1, answer=0.5))
+    revision = await put(etcd, "/a")
+    changes = etcd.watch("/", revision)
+    await take(changes)
+    own.send(signal.SIGSTOP)
+    with pytest.raises(Unavailable):
+        await etcd.get("/a")
+    with pytest.raises(Unavailable):
+        await take(changes)
+    own.send(signal.SIGCONT)
+    revision = await put(etcd, "/a")
+    assert [each.revision for each in await take(etcd.watch("/", revision))] == [revision]
     await etcd.close()
 
 

@@ -53,6 +53,10 @@ class EtcdProcess:
             self._process.wait()
             self._process = None
 
+    def send(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def gateway(self, *more: str) -> Gateway:
         return Gateway([self.endpoint, *more], silence=5)
 

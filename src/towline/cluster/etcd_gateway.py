@@ -90,16 +90,17 @@ class Gateway:
         self._session: aiohttp.ClientSession | None = None
         self._streams: WeakSet[Stream] = WeakSet()
 
-    async def ask(self, path: str, body: object, answer: type[_T], *, again: bool) -> _T:
+    async def ask(self, path: str, body: object, answer: type[_T], *, again: bool, within: float = 0) -> _T:
         """again: the request may be sent twice, so another member is asked when one does not answer.
 
         Raises Unavailable, TooLarge, and EtcdRefusal for what etcd refused. A request that a member cannot have seen is
-        sent to the next one in any case.
+        sent to the next one in any case. within: seconds, where etcd may take longer than usual.
         """
         data = msgspec.json.encode(body)
         try:
-            async with asyncio.timeout(self._patience), self._turn:
-                raw = await self._ask_as_user(path, data, again)
+            async with asyncio.timeout(within or self._patience), self._turn:
+                timeout = aiohttp.ClientTimeout(total=within, sock_connect=CONNECT) if within else self._timeout
+                raw = await self._ask_as_user(path, data, again, timeout)
         except TimeoutError as error:
             raise Unavailable(f"etcd: no answer to {path} in time") from error
         try:
@@ -141,7 +142,7 @@ class Gateway:
             self._token = ""
             data = msgspec.json.encode({"name": self._login.user, "password": self._login.password})
             try:
-                raw = await self._ask_all("auth/authenticate", data, again=True)
+                raw = await self._ask_all("auth/authenticate", data, True, self._timeout)
                 self._token = msgspec.json.decode(raw, type=wire.TokenAnswer).token
             except (EtcdRefusal, LoginNeeded, msgspec.MsgspecError) as error:
                 raise Unavailable(f"{error}. {self.remedy}") from error
@@ -172,24 +173,24 @@ class Gateway:
         if self._first == place:
             self._first = (place + 1) % len(self.endpoints)
 
-    async def _ask_as_user(self, path: str, data: bytes, again: bool) -> bytes:
+    async def _ask_as_user(self, path: str, data: bytes, again: bool, within: aiohttp.ClientTimeout) -> bytes:
         """What etcd answers to an old token it has not done."""
         token = self._token
         try:
-            return await self._ask_all(path, data, again)
+            return await self._ask_all(path, data, again, within)
         except LoginNeeded:
             await self.log_in(token)
         try:
-            return await self._ask_all(path, data, again)
+            return await self._ask_all(path, data, again, within)
         except LoginNeeded as error:
             raise Unavailable(f"{error}. {self.remedy}") from error
 
-    async def _ask_all(self, path: str, data: bytes, again: bool) -> bytes:
+    async def _ask_all(self, path: str, data: bytes, again: bool, within: aiohttp.ClientTimeout) -> bytes:
         failure = Unavailable("etcd: no member is known")
         order = self._order()
         for turn, place in enumerate(order):
             try:
-                raw = await self._ask_one(place, path, data)
+                raw = await self._ask_one(place, path, data, within)
             except Unavailable as error:
                 failure = error
                 self._turn_from(place)
@@ -202,8 +203,8 @@ class Gateway:
                 return raw
         raise failure
 
-    async def _ask_one(self, place: int, path: str, data: bytes) -> bytes:
-        response = await self._post(place, path, data, self._timeout)
+    async def _ask_one(self, place: int, path: str, data: bytes, within: aiohttp.ClientTimeout) -> bytes:
+        response = await self._post(place, path, data, within)
         raw = await self._read(place, response)
         if response.status != 200:
             refuse(raw)
@@ -225,12 +226,7 @@ class Gateway:
         return b"".join(parts)
 
     async def _post(
-        self,
-        place: int,
-        path: str,
-        data: bytes,
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
-        headers: dict[str, str] | None = None,
+        self, place: int, path: str, data: bytes, within: aiohttp.ClientTimeout, more: dict[str, str] | None = None
     ) -> aiohttp.ClientResponse:
         if self.closed:
             raise Unavailable("etcd: the connection is closed")
@@ -238,10 +234,10 @@ class Gateway:
             connector = aiohttp.TCPConnector(ssl=self._context or True, limit=0)
             self._session = aiohttp.ClientSession(connector=connector, read_bufsize=1 << 18)
         endpoint = self.endpoints[place]
-        headers = {**(headers or {}), **({"Authorization": self._token} if self._token else {})}
+        headers = {**(more or {}), **({"Authorization": self._token} if self._token else {})}
         try:
             return await self._session.post(
-                f"{endpoint}/v3/{path}", data=data, headers=headers, timeout=timeout, allow_redirects=False
+                f"{endpoint}/v3/{path}", data=data, headers=headers, timeout=within, allow_redirects=False
             )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise _NotSent(f"etcd: no connection to {endpoint}: {reason(error)}") from error
@@ -266,6 +262,8 @@ def refuse(raw: bytes) -> NoReturn:
     refusal = EtcdRefusal(error.code, error.message)
     if login_needed(error.code, error.message):
         raise LoginNeeded(str(refusal))
+    if "unhealthy cluster" in error.message:  # so says a refused change of members; nothing was done
+        raise refusal
     if error.code in (wire.UNAVAILABLE, wire.DEADLINE) or (refusal.code == wire.EXHAUSTED and not refusal.full):
         raise Unavailable(str(refusal))
     raise refusal
