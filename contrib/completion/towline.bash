@@ -79,7 +79,7 @@ _towline() {
             _towline_names network ls
             return ;;
         network/create:--driver|network/create:-d)
-            _towline_offer bridge host null
+            _towline_offer bridge host null overlay
             return ;;
         network/create:--ipam-driver)
             _towline_offer default null

@@ -112,7 +112,7 @@ complete -c towline -n '__towline_in network create' -l attachable -d 'Let conta
 complete -c towline -n '__towline_in network create' -l aux-address -x -d 'Addresses the allocator must leave alone, NAME=ADDRESS'
 complete -c towline -n '__towline_in network create' -l config-from -x -a '(__towline_names network ls)' -d 'Take the configuration from this network'
 complete -c towline -n '__towline_in network create' -l config-only -d 'Make a configuration for other networks to take'
-complete -c towline -n '__towline_in network create' -l driver -s d -x -a 'bridge host null' -d 'Driver of the network (default "bridge")'
+complete -c towline -n '__towline_in network create' -l driver -s d -x -a 'bridge host null overlay' -d 'Driver of the network (default "bridge")'
 complete -c towline -n '__towline_in network create' -l gateway -x -d 'Gateway of the subnet it lies in'
 complete -c towline -n '__towline_in network create' -l ingress -d 'Make the routing-mesh network of a cluster'
 complete -c towline -n '__towline_in network create' -l internal -d 'No way out of the network'

@@ -74,7 +74,12 @@ async def info(call: Call) -> web.Response:
             "Images": 0,
             "Driver": "none",
             "DriverStatus": [],
-            "Plugins": {"Volume": [], "Network": ["bridge", "host", "null"], "Authorization": None, "Log": []},
+            "Plugins": {
+                "Volume": [],
+                "Network": ["bridge", "host", "null", "overlay"],
+                "Authorization": None,
+                "Log": [],
+            },
             "Debug": config.debug,
             "NEventsListener": call.engine.events.listeners,
             "SystemTime": rfc3339_nano(time.time_ns()),

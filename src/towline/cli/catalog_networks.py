@@ -11,7 +11,12 @@ _CREATE_FLAGS = (
     Flag("config-from", "Take the configuration from this network", "text", meta="NETWORK"),
     Flag("config-only", "Make a configuration for other networks to take"),
     Flag(
-        "driver", 'Driver of the network (default "bridge")', "text", "d", "DRIVER", choices=("bridge", "host", "null")
+        "driver",
+        'Driver of the network (default "bridge")',
+        "text",
+        "d",
+        "DRIVER",
+        choices=("bridge", "host", "null", "overlay"),
     ),
     Flag("gateway", "Gateway of the subnet it lies in", "list", meta="ADDRESS", commas=True),
     Flag("ingress", "Make the routing-mesh network of a cluster"),

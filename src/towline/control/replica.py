@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from towline.control.collaborators import NameServers
 from towline.control.membership import Membership
@@ -19,12 +18,10 @@ from towline.drivers.registry import Drivers
 from towline.kernel.contract import Kernel
 from towline.model.cluster import Block, Peer
 from towline.model.errors import TowlineError
-from towline.model.events import Event
 from towline.model.network import SWARM, Network
 from towline.plan.presence import desired_now, is_present
 from towline.plan.rows import rows_of
 from towline.policy.peers import what_is_wrong_with_block, what_is_wrong_with_peer
-from towline.policy.swarm_events import network_event
 from towline.store.contract import Change, Delete, Put, Store
 
 log = logging.getLogger(__name__)
@@ -43,7 +40,7 @@ class NodeIdentity:
 
 class Replica:
     """Calls on the event loop. on_local_change: told the id of a global network when an endpoint of this node on it
-    came, changed or went. need_repair: see `Applier`. publish: told what became of the cluster's networks."""
+    came, changed or went. need_repair: see `Applier`."""
 
     def __init__(
         self,
@@ -56,7 +53,6 @@ class Replica:
         membership: Membership,
         names: NameServers,
         need_repair: Callable[[], None],
-        publish: Callable[[Event], None] = lambda _: None,
     ) -> None:
         self.node = NodeIdentity()
         self.on_local_change: Callable[[str], None] = lambda _: None
@@ -69,7 +65,6 @@ class Replica:
         self._membership = membership
         self._names = names
         self._need_repair = need_repair
-        self._publish = publish
         self._flush: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Task[None] | None = None
 
@@ -116,21 +111,9 @@ class Replica:
     async def set_networks(self, puts: Sequence[Network], gone: Sequence[str]) -> None:
         for network_id in gone:
             await self._disconnect_all(network_id)
-        ids = (*(network.id for network in puts), *gone)
-        known = {found.id: found for found in map(self._view.network, ids) if found is not None}
         await self._writer.submit(lambda view: self._mirror.plan(view, puts, gone))
-        self._announce(known, puts, gone)
-        for network_id in ids:
+        for network_id in (*(network.id for network in puts), *gone):
             self._names.names_changed(network_id)
-
-    def _announce(self, before: Mapping[str, Network], puts: Sequence[Network], gone: Sequence[str]) -> None:
-        now = time.time_ns()
-        for network in puts:
-            if network.id not in before and self._view.network(network.id) is not None:
-                self._publish(network_event("create", network, now))
-        for network_id in gone:
-            if network_id in before and self._view.network(network_id) is None:
-                self._publish(network_event("remove", before[network_id], now))
 
     async def _disconnect_all(self, network_id: str) -> None:
         """So that what the sandboxes have of it goes in the order in which it always goes."""

@@ -58,7 +58,7 @@ async def test_state(socket: str, engine: FakeEngine) -> None:
 async def test_info_is_honest(socket: str) -> None:
     info = (await ask(socket, "GET", "/info")).json
     assert (info["Containers"], info["Images"], info["Swarm"]["LocalNodeState"]) == (0, 0, "inactive")
-    assert info["Plugins"]["Network"] == ["bridge", "host", "null"]
+    assert info["Plugins"]["Network"] == ["bridge", "host", "null", "overlay"]
     assert info["DefaultAddressPools"] == [{"Base": "10.0.0.0/8", "Size": 24}]
     assert (info["Name"], info["NCPU"]) == (os.uname().nodename, os.cpu_count())
 

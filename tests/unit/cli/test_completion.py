@@ -56,7 +56,7 @@ def complete(tmp_path: Path, *words: str, networks: str = "web\nweb-2\nback end\
         (["towline", "network", "remove", "b"], ["back\\ end"]),
         (["towline", "network", "create", "--la"], ["--label"]),
         (["towline", "network", "create", "--config-from", "w"], ["web", "web-2"]),
-        (["towline", "network", "create", "-d", ""], ["bridge", "host", "null"]),
+        (["towline", "network", "create", "-d", ""], ["bridge", "host", "null", "overlay"]),
         (["towline", "network", "create", "--label", "w"], [""]),
         (["towline", "doctor", "--f"], ["--fix"]),
         (["towline", "rm", ""], ["shop", "w1"]),
