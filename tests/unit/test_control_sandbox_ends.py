@@ -182,7 +182,7 @@ async def test_a_process_is_joined_by_a_pin_of_its_namespace(world: World, engin
     assert world.sandboxes.identity(made.netns) == world.sandboxes.identity("/proc/4711/ns/net")
     world.runtime.end(process, 0)
     await until(lambda: sandbox(engine, "xx").state == "exited")
-    assert made.netns not in world.sandboxes.namespaces
+    await until(lambda: made.netns not in world.sandboxes.namespaces)
     assert plugs(world) == set()
     with pytest.raises(NotFound, match="has ended, or another one has its number now"):
         await engine.create_sandbox(asking("yy", process=process))
