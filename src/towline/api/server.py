@@ -14,7 +14,6 @@ from multidict import CIMultiDict
 
 from towline.api import call as answers
 from towline.api.call import Call, Handler, message
-from towline.api.errors import status_of
 from towline.api.protocol import ClientProtocol, make_request
 from towline.api.router import Match, clean
 from towline.api.routes import router
@@ -23,6 +22,7 @@ from towline.api.versions import TooOld, negotiate
 from towline.api.wire_out import Fragments
 from towline.control.contract import WholeEngine
 from towline.model.errors import TowlineError
+from towline.model.status import status_of
 
 if TYPE_CHECKING:
     from towline.api.metrics import Metrics

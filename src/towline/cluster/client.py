@@ -5,6 +5,7 @@ A manager is recognised by the cluster's root and the name "swarm-manager" in it
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -18,13 +19,12 @@ from towline.cluster import pki
 from towline.cluster.contract import Beat, Report, Update
 from towline.cluster.exchange import (
     Dropped,
+    Silent,
     client_tls,
     decoded,
     fetch,
-    lines_of,
     reason,
     refusal_of,
-    update_of,
     whole,
 )
 from towline.cluster.identity import IdentityFiles
@@ -38,6 +38,7 @@ from towline.cluster.node_api import (
     Text,
     as_error,
 )
+from towline.cluster.update_lines import LineReader
 from towline.model.cluster import Block, Peer
 from towline.model.errors import TowlineError, Unavailable
 from towline.policy.swarm import CERTIFICATES_EXPIRED
@@ -46,20 +47,32 @@ __all__ = ["RemoteLink", "client_tls", "decoded", "fetch"]
 
 T = TypeVar("T")
 
-_CONNECT, _ANSWER = 2.0, 12.0
+_CONNECT, _READ, _ANSWER = 2.0, 4.0, 12.0
 """Seconds. A manager tries a change for ten."""
+_PATIENCE = 4.0
+"""Seconds for which managers that cannot be reached are tried again."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 0.8
 
 
 class RemoteLink:
     """managers: host:port, asked in this order beginning with the one that answered last. clock: seconds since the
-    epoch."""
+    epoch. patience: seconds for which managers that cannot be reached are tried again. silence: seconds after which a
+    stream counts as cut."""
 
     def __init__(
-        self, files: IdentityFiles, managers: Sequence[str], *, clock: Callable[[], float] = time.time
+        self,
+        files: IdentityFiles,
+        managers: Sequence[str],
+        *,
+        clock: Callable[[], float] = time.time,
+        patience: float = _PATIENCE,
+        silence: float = SILENCE,
     ) -> None:
         self._files = files
         self._managers = list(managers)
         self._clock = clock
+        self._patience = patience
+        self._silence = silence
         self._closed = False
         self._proof: tuple[ssl.SSLContext, float] | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -94,7 +107,7 @@ class RemoteLink:
         return self._watch(scope)
 
     async def beat(self, report: Report) -> Beat:
-        beat = await self._ask("POST", "beat", Beat, report)
+        beat = await self._ask("POST", "beat", Beat, report, answer=_READ)
         if beat.managers:
             self.learn(beat.managers)
         return beat
@@ -104,16 +117,18 @@ class RemoteLink:
         return (await self._ask("POST", "publish", Number, said)).number
 
     async def published(self) -> list[Peer]:
-        return await self._ask("GET", "published", list[Peer])
+        return await self._ask("GET", "published", list[Peer], answer=_READ)
 
     async def lease_block(self, network_id: str, subnet: str, address: str = "") -> Block:
-        return await self._ask("POST", "blocks/lease", Block, BlockRequest(network_id, subnet, address))
+        """Not asked twice: when an answer is lost there may be a block, which the next comparison returns."""
+        said = BlockRequest(network_id, subnet, address)
+        return await self._ask("POST", "blocks/lease", Block, said, again=False)
 
     async def return_block(self, block: Block) -> None:
         await self._ask("POST", "blocks/return", object, block)
 
     async def blocks(self) -> list[Block]:
-        return await self._ask("GET", "blocks", list[Block])
+        return await self._ask("GET", "blocks", list[Block], answer=_READ)
 
     async def renew(self, request: bytes) -> bytes:
         return (await self._ask("POST", "renew", Text, Text(request.decode()))).text.encode()
@@ -131,34 +146,61 @@ class RemoteLink:
 
     # one manager after the other
 
-    async def _ask(self, method: str, verb: str, kind: type[T], body: msgspec.Struct | None = None) -> T:
-        """Unavailable if none answers; a manager without etcd counts as none."""
-        why: list[str] = []
-        for manager in list(self._managers):
-            try:
-                answer = await self._once(manager, method, verb, body)
-            except Unavailable as error:
-                why.append(f"{manager}: {error}")
-                continue
-            self._prefer(manager)
-            return decoded(answer, kind)
-        raise Unavailable("no manager answers: " + ("; ".join(why) or "none is known"))
-
-    async def _once(self, manager: str, method: str, verb: str, body: msgspec.Struct | None) -> bytes:
-        """Once more where a connection that was kept turns out to be gone: every verb may be repeated."""
+    async def _ask(
+        self,
+        method: str,
+        verb: str,
+        kind: type[T],
+        body: msgspec.Struct | None = None,
+        *,
+        answer: float = _ANSWER,
+        again: bool = True,
+    ) -> T:
+        """The first answer that is not Unavailable, which a manager without etcd says. While no manager can be reached,
+        all are tried again for a while. answer: seconds that one has. again: may be asked twice if an answer is lost.
+        """
         data = None if body is None else msgspec.json.encode(body)
+        ends, pause = time.monotonic() + self._patience, _FIRST_PAUSE
+        while True:
+            why: list[str] = []
+            reached = not self._managers
+            for manager in list(self._managers):
+                try:
+                    said = await self._once(manager, method, verb, data, answer, again)
+                except Unavailable as error:
+                    why.append(f"{manager}: {error}")
+                    if not again and isinstance(error, Silent) and error.sent:
+                        raise Unavailable(f"whether it was done is not known: {why[-1]}") from error
+                    reached = reached or not isinstance(error, Silent)
+                    continue
+                self._prefer(manager)
+                return decoded(said, kind)
+            if reached or time.monotonic() + pause > ends:
+                raise Unavailable("no manager answers: " + ("; ".join(why) or "none is known"))
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _once(
+        self, manager: str, method: str, verb: str, data: bytes | None, answer: float, again: bool
+    ) -> bytes:
+        """Once more where a connection that was kept turns out to be gone."""
         url = f"https://{manager}/v1/{verb}"
-        for _ in range(2):
-            try:
-                return await fetch(self._open(), method, url, data, **self._options(_ANSWER))
-            except Dropped as error:
-                dropped = error
-        raise dropped
+        try:
+            return await fetch(self._open(), method, url, data, **self._options(answer))
+        except Dropped:
+            if not again:
+                raise
+        return await fetch(self._open(), method, url, data, **self._options(answer))
 
     def _prefer(self, manager: str) -> None:
         if self._managers[0] != manager and manager in self._managers:
             self._managers.remove(manager)
             self._managers.insert(0, manager)
+
+    def _defer(self, manager: str) -> None:
+        """It broke off: another one is asked next."""
+        if self._managers[0] == manager:
+            self._managers.append(self._managers.pop(0))
 
     def _open(self) -> aiohttp.ClientSession:
         if self._closed:
@@ -198,6 +240,7 @@ class RemoteLink:
             except Unavailable as error:
                 why.append(f"{manager}: {error}")
                 if begun:
+                    self._defer(manager)
                     break
         raise Unavailable("no manager answers: " + ("; ".join(why) or "none is known"))
 
@@ -205,12 +248,14 @@ class RemoteLink:
         url = f"https://{manager}/v1/watch"
         try:
             async with self._open().get(
-                url, params={"scope": scope}, allow_redirects=False, **self._options(None, SILENCE)
+                url, params={"scope": scope}, allow_redirects=False, **self._options(None, self._silence)
             ) as response:
                 if response.status != 200:
                     raise as_error(refusal_of(await whole(response, 1 << 16)))
                 self._streams.add(response)
-                async for line in lines_of(response.content):
-                    yield update_of(line)
+                reader = LineReader()
+                async for chunk in response.content.iter_any():
+                    for update in reader.feed(chunk):
+                        yield update
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise Unavailable(reason(error)) from error

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import ssl
-from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
 
-from towline.cluster.contract import Update
-from towline.cluster.node_api import LARGEST_ANSWER, LARGEST_LINE, Refused, as_error
+from towline.cluster.node_api import LARGEST_ANSWER, Refused, as_error
 from towline.model.errors import Failure, Unavailable
 
 T = TypeVar("T")
@@ -20,38 +19,26 @@ def client_tls(ca: str, proof: str | None) -> ssl.SSLContext:
     """ca: PEM. proof: path of a file with certificate and key, None for a node that has none yet."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.hostname_checks_common_name = False
     context.load_verify_locations(cadata=ca)
     if proof is not None:
         context.load_cert_chain(proof)
     return context
 
 
-async def lines_of(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Whole lines. ValueError for one that is too long."""
-    parts: list[bytes] = []
-    size = 0
-    async for chunk in content.iter_any():
-        *ended, rest = chunk.split(b"\n")
-        for piece in ended:
-            yield b"".join((*parts, piece))
-            parts, size = [], 0
-        size += len(rest)
-        if size > LARGEST_LINE:
-            raise ValueError(f"a line has more than {LARGEST_LINE} bytes")
-        if rest:
-            parts.append(rest)
+class Silent(Unavailable):
+    """No answer. sent: the manager may have seen the request."""
+
+    sent = True
 
 
-def update_of(line: bytes) -> Update:
-    try:
-        return msgspec.json.decode(line, type=Update)
-    except msgspec.ValidationError:
-        raise as_error(decoded(line, Refused)) from None
-    except msgspec.MsgspecError as error:
-        raise Unavailable(f"the manager's answer is not understood: {error}") from None
+class NotSent(Silent):
+    """No connection."""
+
+    sent = False
 
 
-class Dropped(Unavailable):
+class Dropped(Silent):
     """The connection ended before the answer; perhaps just an idle one at the moment of its use."""
 
 
@@ -63,12 +50,14 @@ async def fetch(session: aiohttp.ClientSession, method: str, url: str, data: byt
             if response.status != 200:
                 raise as_error(refusal_of(body))
             return body
-    except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
-        raise Unavailable(reason(error)) from error
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        raise NotSent(reason(error)) from error
+    except aiohttp.ServerTimeoutError as error:
+        raise Silent(reason(error)) from error
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError) as error:
         raise Dropped(reason(error)) from error
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-        raise Unavailable(reason(error)) from error
+        raise Silent(reason(error)) from error
 
 
 async def whole(response: aiohttp.ClientResponse, largest: int) -> bytes:
@@ -100,10 +89,17 @@ def refusal_of(body: bytes) -> Refused:
 def reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"what answers is no manager of this cluster: {_verdict(error.certificate_error)}"
+    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error.os_error, ssl.SSLError):
+        number = error.os_error.errno
+        return os.strerror(number).lower() if number else str(error.os_error)
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "no connection in time"
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "it closed the connection"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "it broke off in the middle of its answer"
     if isinstance(error, OSError) and isinstance(error.__cause__, ssl.SSLError):
         return f"it refused this node's certificate: {error.__cause__.reason}"
     return str(error) or type(error).__name__

@@ -19,9 +19,15 @@ LARGEST_JOIN = 64 << 10
 LARGEST_ANSWER = 64 << 20
 """Bytes of an answer: all endpoints of a node."""
 LARGEST_LINE = 32 << 20
-"""Bytes of one line of a stream: a snapshot of a large network."""
-SILENCE = 20.0
-"""Seconds without a word after which a stream counts as cut; managers send a line each five."""
+"""Bytes of one line of a stream."""
+PART = 1 << 20
+"""Bytes of a line above which an update is told in several."""
+MORE = b"+"
+"""A line that begins with it is a part: the next one goes on."""
+PROGRESS = 5.0
+"""Seconds without news after which a stream carries an empty line."""
+SILENCE = 12.0
+"""Seconds without a word after which a stream counts as cut: two empty lines are missing."""
 
 
 class JoinRequest(msgspec.Struct, frozen=True, omit_defaults=True):

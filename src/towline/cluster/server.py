@@ -10,18 +10,18 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
 from aiohttp import web
 
-from towline.cluster.contract import Report, Update
+from towline.cluster.contract import Report
 from towline.cluster.handshakes import Handshakes, Sparing
 from towline.cluster.node_api import (
     LARGEST_BODY,
     LARGEST_JOIN,
+    PROGRESS,
     BlockRequest,
     Gate,
     JoinRequest,
@@ -33,31 +33,21 @@ from towline.cluster.node_api import (
     refused,
 )
 from towline.cluster.node_requests import address_of, body_of, caller_of
-from towline.model import errors
+from towline.cluster.server_streams import SLOW, Streams
 from towline.model.cluster import Block, Role
 from towline.model.errors import Failure, Forbidden, TowlineError, Unavailable
+from towline.model.status import status_of
 
 log = logging.getLogger(__name__)
 
-_STATUS: dict[type[TowlineError], int] = {
-    errors.InvalidParameter: 400,
-    errors.NotFound: 404,
-    errors.Forbidden: 403,
-    errors.Conflict: 409,
-    errors.Unavailable: 503,
-    errors.Unsupported: 501,
-}
-_STREAMS = 512
-"""Streams that one node may have open: one for each network that it has endpoints on."""
-_SLOW = 30.0
-"""Seconds that a reader may take for one line."""
 _IDLE = 75.0
 """Seconds that a connection without a request is kept; nodes report more often than that."""
 _encoder = msgspec.json.Encoder()
 
 
 class NodeApi:
-    """ca: the cluster's root, PEM. proof: file with this node's certificate and key. clock: seconds since the epoch."""
+    """ca: the cluster's root, PEM. proof: file with this node's certificate and key. clock: seconds since the epoch.
+    progress, slow: seconds (`server_streams`)."""
 
     def __init__(
         self,
@@ -68,6 +58,8 @@ class NodeApi:
         ca: str,
         proof: Path,
         clock: Callable[[], float] = time.time,
+        progress: float = PROGRESS,
+        slow: float = SLOW,
     ) -> None:
         self._managing = managing
         self._gate = gate
@@ -77,7 +69,7 @@ class NodeApi:
         self._clock = clock
         self._context = self._tls()
         self._sparing = Sparing()
-        self._streams: dict[str, int] = {}
+        self._streams = Streams(progress=progress, slow=slow)
         self._runner: web.AppRunner | None = None
         self._handshakes: Handshakes | None = None
 
@@ -112,6 +104,7 @@ class NodeApi:
         handshakes, self._handshakes = self._handshakes, None
         if handshakes is not None:
             await handshakes.close()
+        self._streams.end()
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
@@ -186,6 +179,14 @@ class NodeApi:
         caller = caller_of(request)
         return caller is not None and caller.until > self._clock() and self._managing.is_member(node)
 
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        try:
+            node = await self._who(request, "worker")
+            updates = self._managing.watch(node, request.query.get("scope", ""))
+            return await self._streams.serve(request, node, updates, lambda: self._still(request, node))
+        except TowlineError as error:
+            return self._refusal(request, error)
+
     # verbs
 
     async def _root(self, request: web.Request) -> Text:
@@ -218,48 +219,6 @@ class NodeApi:
     async def _ready(self, node: str, request: web.Request) -> None:
         await self._gate.manager_ready(node, (await body_of(request, Text)).text)
 
-    # streams
-
-    async def _watch(self, request: web.Request) -> web.StreamResponse:
-        try:
-            node = await self._who(request, "worker")
-            if self._streams.get(node, 0) >= _STREAMS:
-                raise Unavailable(f"node {node} has {_STREAMS} streams open already")
-        except TowlineError as error:
-            return self._refusal(request, error)
-        self._streams[node] = self._streams.get(node, 0) + 1
-        try:
-            async with aclosing(_generator(self._managing.watch(node, request.query.get("scope", "")))) as updates:
-                return await self._stream(request, node, updates)
-        finally:
-            self._streams[node] -= 1
-            if not self._streams[node]:
-                del self._streams[node]
-
-    async def _stream(self, request: web.Request, node: str, updates: AsyncIterator[Update]) -> web.StreamResponse:
-        response = web.StreamResponse()
-        try:
-            first = await anext(updates)
-        except StopAsyncIteration:
-            return self._refusal(request, Unavailable("the stream has ended"))
-        except TowlineError as error:
-            return self._refusal(request, error)
-        await response.prepare(request)
-        try:
-            await self._write(response, first)
-            async for update in updates:
-                if not self._still(request, node):
-                    break
-                await self._write(response, update)
-        except (ConnectionError, TimeoutError):
-            log.info("a node's stream was cut", extra={"fields": {"node": node}})
-        except TowlineError as error:
-            await self._write(response, refused(error))
-        return response
-
-    async def _write(self, response: web.StreamResponse, line: msgspec.Struct) -> None:
-        await asyncio.wait_for(response.write(_encoder.encode(line) + b"\n"), _SLOW)
-
     # answers
 
     async def _answered(self, request: web.Request, work: Awaitable[object]) -> web.Response:
@@ -275,7 +234,7 @@ class NodeApi:
         return web.Response(body=_encoder.encode(answer), content_type="application/json")
 
     def _refusal(self, request: web.Request, error: TowlineError) -> web.Response:
-        status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
+        status = status_of(error)
         if self._sparing.may_log():
             caller = caller_of(request)
             node = caller.node if caller else ""
@@ -283,9 +242,3 @@ class NodeApi:
             level = logging.WARNING if status in (400, 403) else logging.INFO
             log.log(level, "a node was refused", extra={"fields": fields})
         return web.Response(status=status, body=_encoder.encode(refused(error)), content_type="application/json")
-
-
-async def _generator(updates: AsyncIterator[Update]) -> AsyncGenerator[Update, None]:
-    """So that it can be closed, whatever iterator a manager gives."""
-    async for update in updates:
-        yield update

@@ -1,6 +1,6 @@
 """The one error tree. Types are for code, messages for people: object, cause, remedy; Docker's text where it has one.
 
-`api.errors` maps these classes to HTTP statuses in one table; nothing else knows about statuses.
+`model.status` maps these classes to HTTP statuses in one table; nothing else knows about statuses.
 The classes mirror Docker's errdefs, so that the same mistake gets the same status as from dockerd.
 """
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from towline.api import networks, own, system
-from towline.api.errors import status_of
 from towline.api.router import clean
 from towline.api.routes import router
 from towline.api.server import split_target
@@ -20,6 +19,7 @@ from towline.model.errors import (
     Unavailable,
     Unsupported,
 )
+from towline.model.status import status_of
 
 
 @pytest.mark.parametrize(

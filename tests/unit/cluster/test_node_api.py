@@ -378,7 +378,7 @@ async def test_a_reader_that_went_away_frees_its_stream(cluster: FakeManaging, a
 async def test_streams_are_bounded(
     cluster: FakeManaging, api: NodeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("towline.cluster.server._STREAMS", 1)
+    monkeypatch.setattr("towline.cluster.server_streams.MOST", 1)
     link = _link(cluster.certified(tmp_path), api.port)
     first = link.watch("base")
     cluster.updates.put_nowait(Update(1))
