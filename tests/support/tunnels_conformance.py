@@ -142,6 +142,15 @@ class TunnelsConformance:
         assert error.errno == errno.EAFNOSUPPORT
         assert held(tenv.tunnels) == {A}
 
+    @pytest.mark.parametrize("wrong", [Row(B.mac, "nonsense"), Row(B.mac, B.vtep, ("10.0.0",))])
+    def test_nonsense_changes_nothing(self, tenv: TunnelEnv, wrong: Row) -> None:
+        assert tenv.tunnels.create([VX]) == [None]
+        for puts, gone in (([A, wrong], []), ([A], [wrong])):
+            error = tenv.tunnels.set_rows("vx-a", puts, gone)
+            assert error is not None
+            assert error.errno == errno.EINVAL
+            assert held(tenv.tunnels) == set()
+
     def test_an_ipv6_underlay(self, tenv: TunnelEnv) -> None:
         row = structs.replace(A, vtep="2001:db8::2")
         assert tenv.tunnels.create([structs.replace(VX, local="2001:db8::1")]) == [None]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Collection, Sequence
+from ipaddress import ip_address
 
 import msgspec
 
-from towline.kernel.contract import Link, VxlanState
+from towline.kernel.contract import ELSEWHERE, Link, VxlanState
 from towline.kernel.fake import FakeLinks
 from towline.kernel.faults import Faults
 from towline.model.desired import Row, Vxlan
@@ -58,6 +59,12 @@ class FakeTunnels:
         if isinstance(found, KernelError):
             return found
         link, table = found
+        try:
+            for text in (text for row in (*puts, *gone) for text in (row.vtep, *row.addresses)):
+                if text not in ("", ELSEWHERE):
+                    ip_address(text)
+        except ValueError as error:
+            return KernelError(errno.EINVAL, operation, str(error))
         local = link.vxlan.local if link.vxlan else ""
         stale = {row for row in gone if row.vtep and table.fdb.get(row.mac, row.vtep) != row.vtep}
         put = [self._put(name, table, row, local, operation) for row in puts]
