@@ -29,7 +29,16 @@ VARIABLE = "TOWLINE_TEST_STEPS"
 CHANGING = frozenset({"update", "create_bridges", "repair_bridges", "silence", "remove", "commit", "write"})
 JOINING = frozenset({"make", "drop", "join", "leave", "set_defaults", "announce"})
 FLOWS = frozenset({"forget", "forget_untranslated"})
-ITEM_WISE = {"create_bridges": 0, "repair_bridges": 0, "silence": 0, "remove": 0, "leave": 1}
+TUNNELS = frozenset({"create", "repair", "silence"})
+ITEM_WISE = {
+    "create_bridges": 0,
+    "repair_bridges": 0,
+    "create": 0,
+    "repair": 0,
+    "silence": 0,
+    "remove": 0,
+    "leave": 1,
+}
 """Verbs that answer a refusal per item, and which argument holds the items; the others raise."""
 
 
@@ -147,6 +156,7 @@ class CountedPending:
 class CountedKernel:
     def __init__(self, kernel: Kernel, steps: Steps) -> None:
         self.links: Links = Counted(kernel.links, steps)  # type: ignore[assignment]
+        self.tunnels = Counted(Counted(kernel.tunnels, steps, TUNNELS), steps, frozenset({"set_rows"}))
         self.nft = Counted(kernel.nft, steps)
         self.sysctl = kernel.sysctl
         self.sandboxes = Counted(kernel.sandboxes, steps, JOINING)

@@ -7,7 +7,7 @@ import pytest
 from tests.support.ipam import POOLS, Ask, create
 from towline.ipam.contract import AddressQuery, AddressSpaces, Capabilities, PoolGrant, PoolQuery
 from towline.ipam.default import DefaultIpam
-from towline.ipam.errors import UnknownPool
+from towline.ipam.errors import AddressTaken, BlockNeeded, UnknownPool
 from towline.ipam.networks import (
     leases,
     release_network,
@@ -17,9 +17,10 @@ from towline.ipam.networks import (
 )
 from towline.ipam.null import NullIpam
 from towline.ipam.registry import builtin_drivers
+from towline.model.cluster import Block
 from towline.model.endpoint import Endpoint
 from towline.model.errors import Failure, InvalidParameter, NotFound
-from towline.model.network import Pool
+from towline.model.network import Network, Pool
 
 
 @pytest.fixture
@@ -127,3 +128,51 @@ def test_a_gateway_request_says_what_it_is_for() -> None:
         "192.0.2.9",
         {"RequestAddressType": "com.docker.network.gateway"},
     )
+
+
+def shared_network() -> Network:
+    return Network(
+        id="n" * 25,
+        name="ov",
+        created=0,
+        driver="overlay",
+        scope="swarm",
+        pools=(Pool("10.0.0.0/24", gateway="10.0.0.1"), Pool("10.0.1.0/24"), Pool("fd00:1::/64")),
+    )
+
+
+def block(prefix: str, subnet: str = "10.0.0.0/24") -> Block:
+    return Block(network="n" * 25, subnet=subnet, prefix=prefix, node="n1")
+
+
+def test_addresses_of_a_global_network_are_of_the_given_blocks_in_turn() -> None:
+    driver, network = DefaultIpam(POOLS), shared_network()
+    restore_network(driver, network, ())
+    blocks = [block("10.0.0.0/30"), block("10.0.0.16/31"), block("10.0.1.128/31", "10.0.1.0/24")]
+
+    def ask(number: int, **more: str) -> str:
+        owner = f"e{number}"
+        return request_endpoint_address(driver, network, endpoint_id=owner, name=owner, v6=False, blocks=blocks, **more)
+
+    assert [ask(n) for n in range(4)] == ["10.0.0.2/24", "10.0.0.3/24", "10.0.0.16/24", "10.0.0.17/24"]
+    assert ask(4) == "10.0.1.128/24"
+    driver.release_address("SwarmDefault/10.0.0.0/24", "10.0.0.16", "e2")
+    assert driver.endpoints_in("SwarmDefault/10.0.0.0/24", "10.0.0.16/31") == 1
+    assert [ask(n) for n in (5, 6)] == ["10.0.0.16/24", "10.0.1.129/24"]
+    with pytest.raises(BlockNeeded) as full:
+        ask(7)
+    assert (full.value.subnets, full.value.address) == (("10.0.0.0/24", "10.0.1.0/24"), "")
+    with pytest.raises(BlockNeeded) as elsewhere:
+        ask(8, address="10.0.1.7")
+    assert (elsewhere.value.subnets, elsewhere.value.address) == (("10.0.1.0/24",), "10.0.1.7")
+    with pytest.raises(AddressTaken):
+        ask(9, address="10.0.0.2")
+    assert driver.endpoints_in("SwarmDefault/10.0.0.0/24", "10.0.0.0/30") == 2  # not the gateway, not the network
+
+
+def test_the_cluster_s_subnets_may_be_those_of_this_host_too() -> None:
+    driver, network = DefaultIpam(POOLS), shared_network()
+    create(driver, "here", Ask("10.0.0.0/24"))
+    restore_network(driver, network, ())
+    release_network(driver, network, ())
+    restore_network(driver, network, ())
