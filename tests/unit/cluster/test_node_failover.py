@@ -73,6 +73,7 @@ async def test_a_stream_that_broke_off_goes_on_at_another(two: Two) -> None:
         with pytest.raises(Unavailable):
             await anext(stream)
         assert await anext(link.watch("base")) == Update(2)
+        assert two.asked() == (["watch"], ["watch"])
         await link.close()
 
 

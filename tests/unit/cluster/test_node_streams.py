@@ -168,6 +168,9 @@ async def test_a_reader_that_does_not_read_is_cut_and_the_others_are_not(
         with caplog.at_level(logging.WARNING):
             await until(lambda: cluster.watching == 0)
         assert "a node reads too slowly: its stream is cut" in caplog.text
+        server = api._runner.server if api._runner else None
+        assert server is not None
+        await until(lambda: not server.connections)
         writer.transport.abort()
         while not cluster.updates.empty():
             cluster.updates.get_nowait()
