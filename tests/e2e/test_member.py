@@ -155,8 +155,11 @@ async def test_three_go_on_when_one_is_killed_and_it_catches_up(lab: Managers) -
     await two.start("join", added.others)
     assert two.state.learner
     assert [each.name for each in await lab.verbs(one).list() if each.learner] == ["node2"]
+    with pytest.raises(Unavailable, match="a learner still"):
+        await two.wait_promoted(0.1)
     await lab.verbs(one).promote(added.id)
     await lab.verbs(one).promote(added.id)
+    await two.wait_promoted(WITHIN)
     with pytest.raises(Conflict, match="has a member at"):
         await lab.verbs(one).add(two.config.peer_url)
     await lab.join(three, one)
@@ -245,6 +248,21 @@ async def test_a_taken_port_is_named_and_waited_for(lab: Managers) -> None:
             await one.start("new", within=3)
         assert one.state.starts > 1
     await one.wait_healthy(WITHIN)
+
+
+async def test_who_is_told_cannot_disturb(lab: Managers, caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+
+    def tell(state: MemberState) -> None:
+        told.append(state.phase)
+        raise ValueError("of the test")
+
+    one = Member(lab.make(1).config, tell)
+    lab.all.append(one)
+    await one.start("new")
+    await one.stop()
+    assert told == ["starting", "running", "stopped"]
+    assert "of the test" in caplog.text
 
 
 async def test_a_missing_program_is_named(lab: Managers) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.support.etcd_process import free_ports
 from tests.support.needs import need_tool
 from towline.cluster.etcd import EtcdClient
-from towline.cluster.member import Member, MemberState
+from towline.cluster.member import Member
 from towline.cluster.member_flags import MemberConfig, Tls
 from towline.cluster.member_verbs import Members
 from towline.cluster.pki import issue_member, new_root
@@ -42,9 +42,8 @@ class Managers:
         tls = self.certificate(self._root / f"tls{number}", address)
         # Clients are on 127.0.0.1 always, so that port differs.
         client = self._client if number == 1 else free_ports(1)[0]
-        self.states: list[MemberState] = []
         config = MemberConfig(f"node{number}", str(root), address, self._peer, client, tls, quota)
-        member = Member(config, self.states.append)
+        member = Member(config)
         self.all.append(member)
         return member
 
@@ -71,6 +70,7 @@ class Managers:
         await member.start("join", added.others)
         assert member.state.learner
         await verbs.promote(added.id)
+        await member.wait_promoted(20)
         return added.id
 
     async def close(self) -> None:

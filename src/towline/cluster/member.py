@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import platform
 import secrets
@@ -18,13 +19,16 @@ from towline.cluster.etcd_gateway import Gateway
 from towline.cluster.member_flags import PROGRESS, Begin, MemberConfig, command_line
 from towline.cluster.member_log import MemberLog, removed, why_it_ended
 from towline.cluster.member_verbs import NO_LEADER, Members
-from towline.model.errors import Conflict, NotFound, TowlineError, Unavailable
+from towline.model.errors import Conflict, Failure, NotFound, TowlineError, Unavailable
+
+log = logging.getLogger(__name__)
 
 Phase = Literal["stopped", "starting", "running", "failed", "removed"]
 PAUSES = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before it is started again
 STEADY = 60.0  # seconds of health, after which the pauses begin anew
 PATIENCE = 10.0  # seconds that it may take to end
-_SOON, _HALF, _LATER = 0.1, 0.5, 5.0  # seconds between two looks at it: while it starts, has a problem, has none
+# Seconds between two looks at it: while it starts, while it is a learner or has a problem, and else.
+_SOON, _HALF, _LATER = 0.1, 0.5, 5.0
 _WAITED = 2.0  # seconds, after which an etcd that lives and does not serve is told about
 WAITING = f"etcd does not serve yet: it reads its data, or has {NO_LEADER}: more than half of the managers are needed"
 # etcd refuses to run on these without the word.
@@ -85,7 +89,11 @@ class Member:
             raise Conflict(f"there is data of an etcd in {self.config.data}: resume with it, or move it away")
         if begin in ("resume", "force-new") and not self.has_data:
             raise NotFound(f"there is no data of an etcd in {self.config.data}")
-        os.makedirs(self.config.data, mode=0o700, exist_ok=True)
+        try:
+            for each in (self.config.root, self.config.data):
+                os.makedirs(each, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise Failure(f"cannot make {self.config.data}: {(error.strerror or '').lower()}") from error
         gateway = self.gateway(answer=2.0)
         token = secrets.token_hex(8)
         self._keeper = asyncio.create_task(self._keep(gateway, begin, others or {}, token), name="etcd member")
@@ -93,14 +101,21 @@ class Member:
 
     async def wait_healthy(self, within: float) -> None:
         """Unavailable if it is not so in time, or was removed."""
+        await self._wait(within, lambda state: state.healthy)
+
+    async def wait_promoted(self, within: float) -> None:
+        """Until it knows itself that it counts: a learner answers no reads. Unavailable as `wait_healthy`."""
+        await self._wait(within, lambda state: state.healthy and not state.learner)
+
+    async def _wait(self, within: float, holds: Callable[[MemberState], bool]) -> None:
         try:
             async with asyncio.timeout(within):
-                while not self.state.healthy:
+                while not holds(self.state):
                     if self._keeper is None or self.state.phase == "removed":
                         raise Unavailable(f"this manager's etcd does not run: {self.state.problem or 'it was stopped'}")
                     await self.wait_change()
         except TimeoutError as error:
-            why = self.state.problem or "it does not answer"
+            why = self.state.problem or ("it is a learner still" if self.state.learner else "it does not answer")
             raise Unavailable(f"this manager's etcd is not ready after {within:.0f} s: {why}") from error
 
     async def wait_change(self) -> MemberState:
@@ -133,6 +148,9 @@ class Member:
                 failures = 0 if healthy.is_set() and loop.time() - began > STEADY else failures + 1
                 self._tell("failed", problem)
                 await asyncio.sleep(PAUSES[min(failures, len(PAUSES)) - 1])
+        except Exception:
+            log.exception("the keeper of etcd has failed")
+            self._tell("failed", "its keeper has failed: see the daemon's log, and restart the daemon")
         finally:
             await gateway.close()
 
@@ -164,17 +182,17 @@ class Member:
             return f"it cannot be started: {(error.strerror or '').lower()}"
         assert process.stderr is not None
         self.pid = process.pid
-        log = asyncio.create_task(self._log.follow(process.stderr))
+        lines = asyncio.create_task(self._log.follow(process.stderr))
         looks = asyncio.create_task(self._look(gateway, healthy))
         try:
             code = await process.wait()
-            await log
+            await lines
             return why_it_ended(list(self._log.said), code, self.config.data)
         finally:
             looks.cancel()
             await _end(process)
             self.pid = 0
-            await asyncio.gather(log, looks, return_exceptions=True)
+            await asyncio.gather(lines, looks, return_exceptions=True)
 
     async def _look(self, gateway: Gateway, healthy: asyncio.Event) -> None:
         members = Members(gateway)
@@ -192,7 +210,7 @@ class Member:
                 self._tell("running", status.problem, learner=status.is_learner)
                 if self.state.healthy:
                     healthy.set()
-            quiet = _LATER if not self.state.problem else _HALF
+            quiet = _HALF if self.state.problem or self.state.learner else _LATER
             await asyncio.sleep(quiet if self.state.phase == "running" else _SOON)
 
     def _tell(self, phase: Phase, problem: str = "", *, learner: bool = False, starts: int = 0) -> None:
@@ -201,7 +219,10 @@ class Member:
             self.state = state
             changed, self._changed = self._changed, asyncio.Event()
             changed.set()
-            self._told(state)
+            try:
+                self._told(state)
+            except Exception:
+                log.exception("who is told of etcd's state has failed")
 
     def _tls(self) -> ssl.SSLContext:
         tls = self.config.tls
