@@ -6,12 +6,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import PATIENCE
+from tests.support.daemon import PATIENCE, Daemon
 from tests.support.fake_engine import FakeEngine
 from tests.support.fake_swarm import OWN_ID, FakeSwarm, member
 from tests.support.needs import need_tool
@@ -155,3 +156,52 @@ async def test_join(docker: Docker, cluster: FakeSwarm) -> None:
     assert (str(plan.remotes[0]), plan.token, plan.availability) == ("192.0.2.9:2377", "t", "pause")
     assert "Worker nodes can't be used to view or modify cluster state" in await docker("node", "ls")
     assert "Is Manager: false" in await docker("system", "info")
+
+
+# a real daemon with a real etcd
+
+
+def test_a_real_swarm_of_one_node(daemon: Daemon) -> None:
+    said = daemon.docker(*INIT, "--default-addr-pool", "10.90.0.0/16")
+    joining = re.search(rf"docker swarm join --token ({TOKEN}) 127\.0\.0\.1:12377\n", said)
+    assert joining is not None
+    assert daemon.docker("swarm", "join-token", "-q", "worker") == f"{joining[1]}\n"
+    assert daemon.docker("swarm", "join-token", "--rotate", "-q", "worker") != f"{joining[1]}\n"
+    head, node = _rows(daemon.docker("node", "ls"))
+    assert head[:5] == ["ID", "HOSTNAME", "STATUS", "AVAILABILITY", "MANAGER STATUS"]
+    assert node[2:5] == ["Ready", "Active", "Leader"]
+    page = daemon.docker("node", "inspect", "--pretty", "self")
+    assert re.search(r"Network:\s+bridge, host, null, overlay", page)
+    made = daemon.docker("network", "create", "-d", "overlay", "--attachable", "ov").strip()
+    assert re.fullmatch("[0-9a-z]{25}", made)
+    assert daemon.docker("network", "ls", "--filter", "scope=swarm", "--format", "{{.Name}} {{.Driver}}") == (
+        "ingress overlay\nov overlay\n"
+    )
+    shown = daemon.docker("network", "inspect", "ov", "--format", "{{range .IPAM.Config}}{{.Subnet}}{{end}}")
+    assert shown == "10.90.1.0/24\n"
+    assert daemon.docker("network", "rm", "ov") == "ov\n"
+    assert daemon.docker("swarm", "update", "--cert-expiry", "48h") == "Swarm updated.\n"
+    assert "Expiry Duration: 2 days" in daemon.docker("system", "info")
+    assert daemon.docker("node", "update", "--label-add", "a=b", "self").strip() != ""
+    assert daemon.docker("node", "inspect", "self", "--format", "{{.Spec.Labels.a}}") == "b\n"
+    assert daemon.docker("swarm", "ca").startswith("-----BEGIN CERTIFICATE-----")
+    assert "Removing the last manager erases" in daemon.docker("swarm", "leave", check=False)
+    assert daemon.docker("swarm", "leave", "--force") == "Node left the swarm.\n"
+    assert "This node is not a swarm manager" in daemon.docker("node", "ls", check=False)
+
+
+def test_towlines_own_page_of_a_real_swarm(daemon: Daemon) -> None:
+    own = [str(Path(sys.executable).with_name("towline")), "-H", f"unix://{daemon.socket}", "cluster", "status"]
+    refused = subprocess.run(own, capture_output=True, text=True, check=False)
+    assert (refused.returncode, "This node is not part of a swarm" in refused.stderr) == (1, True)
+    daemon.docker(*INIT)
+    cluster_id = daemon.http("GET", "/swarm").json["ID"]
+    page = daemon.http("GET", "/towline/v1/cluster").json
+    assert (page["cluster"], page["state"], page["manager"]) == (cluster_id, "active", True)
+    (node,) = page["nodes"]
+    assert (node["id"], node["state"], node["lag"], node["problem"]) == (page["node"], "ready", 0, "")
+    assert abs(node["skew"]) < 60
+    shown = subprocess.run(
+        [*own, "--format", "{{.Role}} {{.State}} {{.Lag}}"], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout == "leader ready 0\n"

@@ -31,6 +31,21 @@ def _status(**subnets: tuple[int, int]) -> dict[str, Any]:
     return {"IPAM": {"Subnets": shown}}
 
 
+def _settings() -> dict[str, Any]:
+    (settings,) = _RECORDED[40]["body"]["NetworkSettings"]["Networks"].values()
+    shown = {**_RECORDED[40]["body"]["NetworkSettings"], "Networks": {"ov1": {**settings, "IPAMConfig": None}}}
+    return {"NetworkSettings": shown}
+
+
+def _events() -> list[dict[str, Any]]:
+    return [event for event in _RECORDED[45]["body"] if not _is_only_dockers(event)]
+
+
+def _is_only_dockers(event: Mapping[str, Any]) -> bool:
+    half_made = event["Actor"]["ID"] == "{id:over}"
+    return half_made or (event["scope"] == "local" and event["Action"] in ("create", "destroy"))
+
+
 def _nodes() -> list[dict[str, Any]]:
     (node,) = _RECORDED[3]["body"]
     engine = {**node["Description"]["Engine"], "Plugins": [{"Type": "Network", "Name": name} for name in _DRIVERS]}
@@ -56,4 +71,19 @@ SWARM_DIFFERENCES: dict[tuple[str, int], Difference] = {
         ),
         "a network with IPv6 has an IPv6 subnet",
     ),
+    (SCENARIO, 40): Difference(200, _settings(), "what was not asked for is not shown as if it were"),
+    (SCENARIO, 41): Difference(
+        200,
+        _changed(
+            41,
+            Containers={"{id:a1}": _RECORDED[41]["body"]["Containers"]["{id:a1}"]},
+            Status=_status(**{"10.90.1.0/24": (4, 252)}),
+        ),
+        "there is no load balancer of each network on each node",
+    ),
+    (SCENARIO, 45): Difference(200, _events(), "a network is made once, for the cluster, and whole"),
+    (SCENARIO, 47): Difference(
+        404, {"message": "network docker_gwbridge not found"}, "the network docker_gwbridge is not there yet"
+    ),
+    (SCENARIO, 52): Difference(404, {"message": "network docker_gwbridge not found"}, "follows from step 47"),
 }

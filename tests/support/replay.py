@@ -163,7 +163,8 @@ _TRACKED = _tracked()
 
 def _headers(step: Mapping[str, Any], difference: Difference | None) -> Mapping[str, str]:
     """What is answered instead of an empty body is JSON."""
-    return step["headers"] if difference is None else {**step["headers"], "content-type": "application/json"}
+    headers: Mapping[str, str] = step["headers"]
+    return headers if difference is None else {"content-type": "application/json", **headers}
 
 
 def _compare_headers(expected: Mapping[str, str], actual: Mapping[str, str]) -> Iterator[str]:

@@ -21,8 +21,9 @@ class ManagerPart(msgspec.Struct, frozen=True):
 
 class NodePage(msgspec.Struct, frozen=True):
     """role: what the operator wants it to be; it is a manager while `manager` is not null. address, data_path: bare
-    addresses. revision: of the cluster, as applied on the node; lag: revisions that it is behind. skew: its clock less
-    the manager's, seconds. repairs: rows and links that it has set right. Null: it has not reported."""
+    addresses. revision: of the cluster, as applied on the node; lag: revisions that it was behind when it last
+    reported. skew: its clock less the manager's, seconds. repairs: rows and links that it has set right. Null: it has
+    not reported."""
 
     id: str
     hostname: str
@@ -70,12 +71,14 @@ def page(state: SwarmState, found: ClusterStatus) -> ClusterPage:
         error=state.error,
         revision=found.revision,
         silence=found.silence,
-        nodes=[_node(status, found.revision) for status in ordered],
+        nodes=[_node(status, found.revision, here=status.node.id == state.node_id) for status in ordered],
     )
 
 
-def _node(status: NodeStatus, revision: int) -> NodePage:
+def _node(status: NodeStatus, revision: int, *, here: bool) -> NodePage:
+    """here: the node that answers; what is known here is what is applied here, whatever it last reported."""
     node, alive = status.node, status.alive
+    applied = revision if here else alive.revision if alive else 0
     manager = ManagerPart(node.manager_address, status.leader, status.reachable) if node.manager_address else None
     return NodePage(
         id=node.id,
@@ -87,8 +90,8 @@ def _node(status: NodeStatus, revision: int) -> NodePage:
         data_path=node.data_path,
         engine_version=node.description.engine_version,
         manager=manager,
-        revision=alive.revision if alive else None,
-        lag=max(0, revision - alive.revision) if alive else None,
+        revision=applied if alive else None,
+        lag=max(0, revision - applied) if alive else None,
         skew=alive.skew if alive else None,
         repairs=alive.repairs if alive else None,
         problem=(alive.problem if alive else "") or status.message,

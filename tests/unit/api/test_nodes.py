@@ -155,6 +155,12 @@ async def test_how_each_node_is(socket: str, cluster: FakeSwarm) -> None:
     assert (web_page["problem"], web_page["manager"], web_page["data_path"]) == ("no room", None, "192.0.2.2")
 
 
+async def test_the_node_that_answers_is_where_it_knows_to_be(socket: str, cluster: FakeSwarm) -> None:
+    cluster.put(replace(cluster.members[OWN_ID], alive=Alive(OWN_ID, revision=2)))
+    here = (await ask(socket, "GET", "/towline/v1/cluster")).json["nodes"][0]
+    assert (here["id"], here["revision"], here["lag"]) == (OWN_ID, 10, 0)
+
+
 async def test_a_node_that_is_ahead_of_what_is_known_here_is_not_behind(socket: str, cluster: FakeSwarm) -> None:
     cluster.put(replace(cluster.members[WEB_ID], alive=Alive(WEB_ID, revision=99)))
     assert (await ask(socket, "GET", "/towline/v1/cluster")).json["nodes"][1]["lag"] == 0
