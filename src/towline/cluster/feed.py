@@ -79,7 +79,7 @@ class Feed:
         """As `contract.Link.watch`."""
         await self.until(lambda _: True)
         if scope != BASE:
-            await self._confirm(scope)
+            await self.confirm(scope)
         watcher = Watcher(lambda: self.state.snapshot(scope), self._idle)
         self._watchers.setdefault(scope, {})[watcher] = None
         try:
@@ -91,8 +91,8 @@ class Feed:
             if not watchers:
                 del self._watchers[scope]
 
-    async def _confirm(self, network_id: str) -> None:
-        """A network that this copy does not know may be newer than the copy: etcd's word counts."""
+    async def confirm(self, network_id: str) -> None:
+        """NotFound. A network that this copy does not know may be newer than the copy: etcd's word counts."""
         if self.state.networks.get(network_id) is None:
             known = len(network_id) <= _LONGEST_ID
             found = await self._etcd.get(codec.network_key(network_id)) if known else KeyValue("")
@@ -115,7 +115,6 @@ class Feed:
             except Compacted:
                 log.info("etcd has forgotten where this copy was: everything is read again")
                 self._loaded = False
-                continue
             except TowlineError as error:
                 self._note(str(error))
             except Exception:

@@ -14,7 +14,7 @@ from towline.model.errors import TowlineError
 
 log = logging.getLogger(__name__)
 
-_TERM = 10
+TERM = 10
 
 
 class Leader:
@@ -26,7 +26,7 @@ class Leader:
         feed: Feed,
         node_id: str,
         *,
-        term: int = _TERM,
+        term: int = TERM,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._etcd = etcd
@@ -36,11 +36,18 @@ class Leader:
         self._monotonic = monotonic
         self._lease = 0
         self._until = 0.0
+        self._confirmed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
     def leading(self) -> bool:
         return self._monotonic() < self._until
+
+    async def wait(self) -> None:
+        """Until it is this manager."""
+        while not self.leading:
+            self._confirmed.clear()
+            await self._confirmed.wait()
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -68,7 +75,7 @@ class Leader:
     async def _turn(self) -> None:
         sent = self._monotonic()
         if self._lease and await self._etcd.keep(self._lease) and await self._holds():
-            self._until = sent + self._term
+            self._confirm(sent)
             return
         self._until = 0.0
         if not self._feed.state.leader:
@@ -81,7 +88,11 @@ class Leader:
         self._lease = await self._etcd.grant(self._term)
         put = PutKey(codec.LEADER_KEY, codec.encode(codec.Leader(self._node_id)), self._lease)
         if await self._etcd.transact([Compare(codec.LEADER_KEY, 0)], [put]) is not None:
-            self._until = sent + self._term
+            self._confirm(sent)
+
+    def _confirm(self, sent: float) -> None:
+        self._until = sent + self._term
+        self._confirmed.set()
 
     async def _pause(self) -> None:
         """A third of the term, or until the leader is gone."""

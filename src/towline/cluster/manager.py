@@ -6,15 +6,13 @@ certificate. `LocalLink` is the Link of the agent in the same process.
 
 from __future__ import annotations
 
-import hmac
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from towline.cluster import codec
+from towline.cluster import codec, ids, tokens
 from towline.cluster.contract import Beat, Etcd, Report, Update
 from towline.cluster.feed import Feed
-from towline.cluster.leader import Leader
+from towline.cluster.leader import TERM, Leader
 from towline.cluster.liveness import Liveness, member
 from towline.cluster.managing_blocks import Blocks
 from towline.cluster.managing_endpoints import Endpoints
@@ -32,8 +30,11 @@ Sign = Callable[[bytes, str, Role], Awaitable[bytes]]
 
 
 class Manager:
-    """networks, nodes, endpoints, leases: the verbs on each. clock: nanoseconds since the epoch. grace: seconds for
-    which a node keeps what it has after its lease ended. patience: seconds that a change is tried."""
+    """networks, nodes, endpoints, leases: the verbs on each. clock: nanoseconds since the epoch.
+
+    Seconds: grace: a node keeps what it has after its lease ended; term: a manager that is gone is still the leader;
+    patience: a change is tried.
+    """
 
     def __init__(
         self,
@@ -42,8 +43,9 @@ class Manager:
         feed: Feed,
         *,
         sign: Sign | None = None,
-        new_id: Callable[[], str] | None = None,
+        new_id: Callable[[], str] = ids.new_id,
         grace: float = GRACE,
+        term: int = TERM,
         patience: float = 10.0,
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
@@ -53,10 +55,10 @@ class Manager:
         self._sign = sign
         self._etcd = etcd
         commits = Commits(etcd, feed, patience=patience, monotonic=monotonic)
-        self.leader = Leader(etcd, feed, node_id, monotonic=monotonic)
+        self.leader = Leader(etcd, feed, node_id, term=term, monotonic=monotonic)
         self._reclaim = Reclaim(feed, commits, self.leader, grace=grace, monotonic=monotonic)
         self.liveness = Liveness(etcd, feed, commits, clock=clock)
-        self.networks = Networks(feed, commits, new_id=new_id or _new_id, clock=clock)
+        self.networks = Networks(feed, commits, new_id=new_id, clock=clock)
         self.nodes = Nodes(feed, commits, self._reclaim, clock=clock)
         self.endpoints = Endpoints(feed, commits, self.liveness)
         self.leases = Blocks(feed, commits, self.liveness)
@@ -78,11 +80,11 @@ class Manager:
     def role_of(self, token: str) -> Role:
         """Which role a join token admits to; InvalidParameter (Docker's 400) if it is none of this cluster's."""
         kept = the_cluster(self.state)[1]
-        given = token.encode("utf-8", "surrogateescape")
-        for role, known in (("worker", kept.worker_token), ("manager", kept.manager_token)):
-            if hmac.compare_digest(given, known.encode()):
-                return "manager" if role == "manager" else "worker"
-        raise refusal("InvalidArgument", "A valid join token is necessary to join this cluster")
+        given = token.encode("ascii", "replace").decode()
+        role = tokens.role_of(given, worker=kept.worker_token, manager=kept.manager_token)
+        if role is None:
+            raise refusal("InvalidArgument", "A valid join token is necessary to join this cluster")
+        return role
 
     async def recognise(self, node_id: str) -> Role:
         """As `node_api.Managing`. A node that this copy does not know may be newer than the copy; etcd knows."""
@@ -96,7 +98,7 @@ class Manager:
     def is_member(self, node_id: str) -> bool:
         return node_id in self.state.nodes
 
-    # contract.Link, for the node that asks
+    # node_api.Managing: contract.Link, for the node that asks
 
     def watch(self, node_id: str, scope: str) -> AsyncIterator[Update]:
         return self._watch(node_id, scope)
@@ -167,10 +169,3 @@ class LocalLink:
 
     async def leave(self) -> None:
         await self._manager.leave(self._node_id)
-
-
-_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-
-
-def _new_id() -> str:
-    return "".join(secrets.choice(_DIGITS) for _ in range(25))

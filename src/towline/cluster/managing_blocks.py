@@ -34,6 +34,7 @@ class Blocks:
     async def lease(self, node_id: str, network_id: str, subnet: str, address: str = "") -> Block:
         """As `contract.Link.lease_block`; NotFound: the network, InvalidParameter: not its subnet."""
         await self._liveness.ensure(node_id)
+        await self._feed.confirm(network_id)
         planned: list[Block] = []
 
         def plan(state: State) -> Transaction | None:

@@ -38,6 +38,7 @@ class Endpoints:
         if len(puts) + len(gone) > _MOST:
             raise InvalidParameter(f"{len(puts) + len(gone)} endpoints in one call, at most {_MOST}")
         await self._liveness.ensure(node_id)
+        await self._feed.confirm(network_id)
         wanted: dict[str, Peer | None] = dict.fromkeys(gone)
         wanted.update((peer.id, peer) for peer in puts)
         order = sorted(wanted, key=lambda peer_id: wanted[peer_id] is not None)

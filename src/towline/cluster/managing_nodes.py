@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
@@ -12,9 +12,11 @@ from towline.cluster.feed import Feed
 from towline.cluster.liveness import member
 from towline.cluster.reclaim import Reclaim
 from towline.cluster.state import State
+from towline.cluster.tokens import new_token
 from towline.cluster.transactions import Commits, Transaction, unchanged
 from towline.model.cluster import Cluster, Node, NodeSpec, NodeStatus, Secrets
 from towline.model.errors import Conflict, Failure, NotFound, Unavailable
+from towline.model.requests import UpdateSwarm
 from towline.policy.swarm import OUT_OF_SEQUENCE
 from towline.policy.swarm_nodes import check_removal, check_update
 from towline.policy.swarm_spec import updated
@@ -91,15 +93,18 @@ class Nodes:
         await self._commits.run(lambda state: _leave(state, node_id, self._clock()), what="this node cannot leave")
         await self._reclaim.take_back(node_id)
 
-    async def update_cluster(
-        self, version: int, spec: Mapping[str, object], *, worker_token: str = "", manager_token: str = ""
-    ) -> None:
-        """A new spec, as sent, and new tokens where they are given. `policy.swarm_spec.updated`; Failure (out of
+    async def update_cluster(self, request: UpdateSwarm) -> None:
+        """A new spec, and new tokens where they are asked for. `policy.swarm_spec.updated`; Failure (out of
         sequence)."""
-        wanted = updated(spec)
+        wanted = updated(request.spec)
         now = self._clock()
+        ca = the_cluster(self._feed.state)[0].ca
+        fresh = (
+            new_token(ca) if request.rotate_worker_token else "",
+            new_token(ca) if request.rotate_manager_token else "",
+        )
         await self._commits.run(
-            lambda state: _cluster_update(state, version, wanted, (worker_token, manager_token), now),
+            lambda state: _cluster_update(state, request.version, wanted, fresh, now),
             what="the swarm cannot be updated",
             proof=lambda state: state.cluster is not None and state.cluster.updated == now,
         )
@@ -142,12 +147,12 @@ def _leave(state: State, node_id: str, now: int) -> Transaction | None:
 
 
 def _cluster_update(
-    state: State, version: int, spec: dict[str, object], tokens: tuple[str, str], now: int
+    state: State, version: int, spec: dict[str, object], fresh: tuple[str, str], now: int
 ) -> Transaction:
     cluster, secrets = the_cluster(state)
     if cluster.index != version:
         raise Failure(OUT_OF_SEQUENCE)
-    worker, manager = tokens
+    worker, manager = fresh
     new = replace(cluster, spec=spec, updated=now, index=0)
     kept = replace(secrets, worker_token=worker or secrets.worker_token, manager_token=manager or secrets.manager_token)
     return Transaction(

@@ -68,13 +68,12 @@ class Reclaim:
         pauses = Pauses()
         while True:
             try:
-                await self._feed.until(lambda _: self._leader.leading, _LONG)
+                await self._leader.wait()
                 await self._round()
                 pauses.reset()
-            except Unavailable:
-                continue
-            except TowlineError:
-                log.exception("what nodes had that are gone cannot be taken back for the moment")
+            except TowlineError as error:
+                what = {"why": str(error)}
+                log.warning("what nodes had that are gone cannot be taken back yet", extra={"fields": what})
                 await pauses.wait()
 
     async def _round(self) -> None:

@@ -118,7 +118,7 @@ class Commits:
                 continue
             item = await self._etcd.get(compare.key)
             if getattr(item, compare.target) != compare.revision:
-                await self._feed.until(lambda state, item=item: _has(state, item), self._left(end))  # type: ignore[misc]
+                await self._feed.until(_moved(compare, item), self._left(end))
 
     def _failed(self, what: str, cause: str, lost: bool) -> Unavailable:
         if not lost:
@@ -127,10 +127,14 @@ class Commits:
         return Unavailable(text)
 
 
-def _has(state: State, item: KeyValue) -> bool:
-    """Is the copy as new as this word of etcd on a key?"""
-    known = state.version(item.key)
-    return known.modified >= item.modified if item.modified else not known.modified or state.revision > known.modified
+def _moved(compare: Compare, item: KeyValue) -> Callable[[State], bool]:
+    """Has the copy left behind what the condition was made of? item: etcd's word on the key, which is another."""
+
+    def holds(state: State) -> bool:
+        known = getattr(state.version(compare.key), compare.target)
+        return known != compare.revision or (item.modified > 0 and state.revision >= item.modified)
+
+    return holds
 
 
 def unchanged(state: State, key: str) -> Compare:

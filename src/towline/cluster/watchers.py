@@ -47,16 +47,14 @@ class Watcher:
         self._woken.set()
 
     async def updates(self, revision: Callable[[], int]) -> AsyncIterator[Update]:
-        told = 0
+        """Without end. revision: of the copy, told now and then: a silent stream counts as cut."""
         while True:
-            if (update := self._next()) is None:
-                if self._ended is not None:
-                    raise self._ended
-                if await self._woken_in_time() or revision() == told:
-                    continue
-                update = Update(revision())
-            told = update.revision
-            yield update
+            if (update := self._next()) is not None:
+                yield update
+            elif self._ended is not None:
+                raise self._ended
+            elif not await self._woken_in_time() and not self._woken.is_set():
+                yield Update(revision())
 
     async def _woken_in_time(self) -> bool:
         try:

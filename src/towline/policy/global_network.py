@@ -18,6 +18,7 @@ from towline.model.cluster import Peer
 from towline.model.errors import Conflict, InvalidParameter
 from towline.model.network import Network
 from towline.model.requests import CreateNetwork, PoolRequest
+from towline.policy.network import switch_families
 from towline.policy.rpc import refusal
 
 PREDEFINED_LABEL = "com.docker.swarm.predefined"
@@ -43,7 +44,8 @@ def admit_global_network(request: CreateNetwork, names: Names) -> CreateNetwork:
     same = names.named(request.name)
     if same is not None and same.name == request.name:
         raise Conflict(f"network with name {request.name} already exists")
-    if request.enable_ipv4 is False:
+    request = switch_families(request)
+    if not request.enable_ipv4:
         raise InvalidParameter("IPv4 cannot be disabled in a Swarm scoped network")
     _check_spec(request)
     if request.ingress and (ingress := names.ingress()) is not None:

@@ -65,7 +65,7 @@ class Admission:
             raise Forbidden(f"operation is not permitted on predefined {request.name} network ")
         if request.driver == "overlay" and not node.manager:
             raise Forbidden(NOT_IN_SWARM)
-        request = _switch_families(self._with_default_options(request))
+        request = switch_families(self._with_default_options(request))
         validate(request.pools, bool(request.enable_ipv4), bool(request.enable_ipv6))
         _check_name(request, view)
         _check_config_rules(request)
@@ -86,7 +86,9 @@ class Admission:
         return replace(request, driver=driver, ipam_driver=request.ipam_driver or "default", options=options)
 
 
-def _switch_families(request: CreateNetwork) -> CreateNetwork:
+def switch_families(request: CreateNetwork) -> CreateNetwork:
+    """Which families it has, where only a driver option says so. InvalidParameter."""
+
     def switch(asked: bool | None, key: str, default: bool) -> bool:
         if asked is not None:
             return asked

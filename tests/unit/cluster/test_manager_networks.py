@@ -56,6 +56,11 @@ REFUSED: list[tuple[CreateNetwork, type[TowlineError], str]] = [
     ),
     (overlay("nov4", enable_ipv4=False), InvalidParameter, "IPv4 cannot be disabled in a Swarm scoped network"),
     (
+        overlay("nov4", options={"com.docker.network.enable_ipv4": "false"}),
+        InvalidParameter,
+        "IPv4 cannot be disabled in a Swarm scoped network",
+    ),
+    (
         overlay("ing2", ingress=True),
         Conflict,
         f"rpc error: code = AlreadyExists desc = ingress network ({INGRESS}) is already present",
