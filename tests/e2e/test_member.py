@@ -394,11 +394,13 @@ async def test_ends_with_its_daemon_and_the_next_one_goes_on(lab: Managers) -> N
     for _ in range(3):
         daemon = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         assert daemon.stdout is not None
-        async with asyncio.timeout(WITHIN):
-            pids.append(int(await daemon.stdout.readline()))
-        assert alive(pids[-1])
-        daemon.kill()
-        await daemon.wait()
+        try:
+            async with asyncio.timeout(WITHIN):
+                pids.append(int(await daemon.stdout.readline()))
+            assert alive(pids[-1])
+        finally:
+            daemon.kill()
+            await daemon.wait()
     await one.start("resume")
     assert len({*pids, one.pid}) == 4
     assert not any(alive(pid) for pid in pids)
