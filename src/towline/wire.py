@@ -7,9 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from towline.cluster.describe import describe
+from towline.cluster.identity import IdentityFiles
+from towline.cluster.surroundings import Surroundings
+from towline.cluster.swarm import SwarmNode
 from towline.control.announcer import Announcer
 from towline.control.apply import Applier
-from towline.control.cluster_contract import NoCluster
 from towline.control.collaborators import NameServers, Runtime, Seat
 from towline.control.controller import Controller, ensure_daemon_id
 from towline.control.data_path import DataPath
@@ -39,6 +42,7 @@ from towline.drivers.registry import builtin_drivers
 from towline.firewall import FOREIGN_CHAINS
 from towline.ipam.registry import builtin_drivers as builtin_ipams
 from towline.kernel.contract import Kernel, Links, Monitor
+from towline.model.cluster import Underlay
 from towline.model.config import Config
 from towline.model.info import Counters
 from towline.policy.network import Admission
@@ -92,6 +96,7 @@ class Service:
         *,
         replica: Replica,
         joins: GlobalJoins,
+        swarm: SwarmNode,
         seat: Seat,
         data_path: DataPath,
     ) -> None:
@@ -99,15 +104,19 @@ class Service:
         self.replica = replica
         self.seat = seat
         self.data_path = data_path
+        self._swarm = swarm
         self._joins = joins
         self._watch = watch
         self._parts = parts
         self._sweeper = sweeper
 
     async def start(self) -> None:
+        self._swarm.restore()
         await self.engine.start(self._watch)
+        await self._swarm.start()
 
     async def stop(self) -> None:
+        await self._swarm.stop()
         await self._joins.close()
         await self.replica.close()
         await self.engine.stop()
@@ -192,6 +201,21 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         names=parts.dns,
         need_repair=need_repair,
     )
+    swarm = SwarmNode(
+        IdentityFiles(Path(config.data_root) / "cluster"),
+        Surroundings(
+            replica=replica,
+            identify=replica.node.become,
+            set_data_path=data_path.set,
+            interfaces=lambda: writer.exclusive(lambda: host_interfaces(kernel.links, view)),
+            underlay=lambda address, port: writer.exclusive(lambda: _underlay(kernel.links, address, port)),
+            describe=lambda: describe(drivers.names()),
+            publish=events.publish,
+            repairs=lambda: counters.drift_repairs,
+        ),
+    )
+    seat.cluster = swarm
+    replica.on_local_change = swarm.local_change
     recovery = Recovery(sandboxes, view, writer=writer, kernel=kernel, ports=ports, runtime=parts.runtime)
     controller = Controller(
         config,
@@ -211,12 +235,14 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         dns=parts.dns,
         events=events,
         counters=counters,
-        cluster=NoCluster(lambda: writer.exclusive(lambda: host_interfaces(kernel.links, view))),
+        cluster=swarm,
     )
     watch = DriftWatch(
         parts.monitor, concerns=controller.concerns, on_route=host.mark_stale, repair=controller.on_drift
     )
-    return Service(controller, watch, parts, sweeper, replica=replica, joins=joins, seat=seat, data_path=data_path)
+    return Service(
+        controller, watch, parts, sweeper, replica=replica, joins=joins, swarm=swarm, seat=seat, data_path=data_path
+    )
 
 
 def _sandboxes(
@@ -270,3 +296,11 @@ def _namespaces(config: Config) -> str:
 
 def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
     loop.call_soon_threadsafe(function)
+
+
+def _underlay(links: Links, address: str, port: int) -> Underlay:
+    """The uplink is the link that has the address."""
+    for link in links.dump():
+        if any(cidr.partition("/")[0] == address for cidr in link.addresses):
+            return Underlay(address, port, link.mtu)
+    return Underlay(address, port)

@@ -24,7 +24,7 @@ class FakeManagers:
         self.blocks: dict[str, Block] = {}
         self.beats: list[tuple[str, Report]] = []
         self.lose_answers = False
-        self.changed = asyncio.Condition()
+        self._moved = asyncio.Event()
         self._away = False
         self._log: list[tuple[int, str, Update]] = []
         self._cut = asyncio.Event()
@@ -47,8 +47,8 @@ class FakeManagers:
     async def tell(self, scope: str, update: Update) -> None:
         self.revision += 1
         self._log.append((self.revision, scope, update))
-        async with self.changed:
-            self.changed.notify_all()
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
 
     async def put_network(self, network: Network) -> None:
         self.networks[network.id] = network
@@ -84,23 +84,21 @@ class FakeManagers:
         yield self.snapshot(scope)
         seen, cut = self.revision, self._cut
         while True:
+            moved = self._moved
             for revision, update in [(n, u) for n, where, u in self._log if n > seen and where == scope]:
                 yield replace(update, revision=revision)
                 seen = revision
-            await self._next(cut)
+            await _first(moved, cut)
             self.check()
 
-    async def _next(self, cut: asyncio.Event) -> None:
-        async def change() -> None:
-            async with self.changed:
-                await self.changed.wait()
 
-        waits = [asyncio.ensure_future(change()), asyncio.ensure_future(cut.wait())]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+async def _first(*events: asyncio.Event) -> None:
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 class FakeLink:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -27,6 +27,7 @@ from towline.model.cluster import (
     SwarmState,
 )
 from towline.model.errors import Conflict, Failure, Unavailable
+from towline.model.network import SubnetStatus
 from towline.model.requests import InitSwarm, JoinSwarm, UpdateSwarm
 from towline.policy import swarm as policy
 from towline.policy import swarm_nodes
@@ -60,6 +61,9 @@ class FakeSwarm:
 
     def become(self, state: SwarmState) -> None:
         self.state = state
+
+    def subnet_status(self, network_id: str) -> Mapping[str, SubnetStatus]:
+        return {}
 
     def peers(self, network_id: str) -> Sequence[NetworkPeer]:
         return self.seen.get(network_id, ())

@@ -125,7 +125,10 @@ class FakeManaging:
 
     async def grant_member(self, node_id: str, request: MemberRequest) -> MemberGrant:
         self._note(node_id, "grant_member", request)
-        return MemberGrant("etcd's root", "certificate", ETCD_KEY, node_id, f"{node_id}={request.peer}")
+        return MemberGrant("etcd's root", "certificate", ETCD_KEY, 7, {"other": request.peer})
+
+    async def promote_member(self, node_id: str, member: int) -> None:
+        self._note(node_id, "promote_member", member)
 
     async def manager_ready(self, node_id: str, address: str) -> None:
         self._note(node_id, "manager_ready", address)

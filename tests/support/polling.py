@@ -20,3 +20,12 @@ def eventually(check: Callable[[], object], within: float = 5.0) -> float:
             time.sleep(STEP)
         else:
             return time.monotonic() - began
+
+
+def until(holds: Callable[[], bool], seconds: float = 20.0) -> float:
+    """Seconds until `holds()`; fails if it does not within `seconds`."""
+
+    def check() -> None:
+        assert holds(), f"it does not hold after {seconds} s"
+
+    return eventually(check, seconds)

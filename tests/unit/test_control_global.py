@@ -219,7 +219,7 @@ async def test_a_restart_finds_all_as_it_was(world: World) -> None:
         assert world.links.links[TUNNEL].index == index
         assert world.tunnels.rows(TUNNEL) == [Row("02:00:00:00:01:01", "192.0.2.2", ("10.0.0.201",))]
         await engine.create_sandbox(asking("bb", "ov"))  # out of the block that it has
-        with pytest.raises(Unavailable, match="not part of the cluster"):
+        with pytest.raises(Unavailable, match="not part of a swarm"):
             await engine.create_sandbox(replace(asking("cc", "ov"), networks={"ov": EndpointConfig(ipv4="10.0.0.200")}))
 
 

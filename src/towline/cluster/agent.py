@@ -7,12 +7,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from towline.cluster.contract import Link, Replica, Report, Update
 from towline.cluster.copy import ClusterCopy
 from towline.cluster.follower import Follower, Pauses
-from towline.model.cluster import Block, Description, Peer
+from towline.model.cluster import Block, Description, Peer, Role
 from towline.model.errors import Conflict, NotFound, TowlineError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,9 @@ _IDLE = 30.0
 
 
 class Agent:
-    """clock: nanoseconds since the epoch. describe: what the node says of itself. All calls on the event loop."""
+    """clock: nanoseconds since the epoch. describe: what the node says of itself. told: of each update of scope "base"
+    with the copy as it was before. beaten: of each answer to a report. others: of the data path addresses of all nodes,
+    when they change. All calls on the event loop."""
 
     def __init__(
         self,
@@ -37,10 +39,12 @@ class Agent:
         repairs: Callable[[], int] = lambda: 0,
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
+        told: Callable[[Update, ClusterCopy], None] = lambda update, before: None,
+        beaten: Callable[[Role, tuple[str, ...]], None] = lambda role, managers: None,
+        others: Callable[[Collection[str]], Awaitable[None]] | None = None,
     ) -> None:
         self.node_id = node_id
         self.copy = ClusterCopy()
-        self.managers: tuple[str, ...] = ()
         self.trouble = ""
         self._link = link
         self._replica = replica
@@ -49,7 +53,11 @@ class Agent:
         self._repairs = repairs
         self._clock = clock
         self._monotonic = monotonic
+        self._told = told
+        self._beaten = beaten
+        self._others = others
         self._known = asyncio.Event()
+        self._reported = asyncio.Event()
         self._dirty: set[str] = set()
         self._work = asyncio.Event()
         self._followers: dict[str, Follower] = {}
@@ -74,9 +82,11 @@ class Agent:
         await asyncio.gather(*(follower.close() for follower in followers))
 
     async def known(self, seconds: float) -> bool:
-        """Whether the cluster's records have arrived; waits for them that long."""
+        """Whether the cluster's records have arrived and a manager has taken a report; waits for both that long."""
         try:
-            await asyncio.wait_for(self._known.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._known.wait()
+                await self._reported.wait()
         except TimeoutError:
             return False
         return True
@@ -84,6 +94,16 @@ class Agent:
     @property
     def connected(self) -> bool:
         return self._known.is_set() and not self.trouble
+
+    @property
+    def informed(self) -> bool:
+        """The cluster's records have arrived since the start."""
+        return self._known.is_set()
+
+    @property
+    def silence(self) -> float | None:
+        """Seconds since a manager took a report, None if none has."""
+        return self._monotonic() - self._heard if self._ttl else None
 
     @property
     def fenced(self) -> bool:
@@ -102,7 +122,8 @@ class Agent:
         self._wanted[network_id] = self._monotonic() + _IDLE
         follower = self._follow(network_id)
         try:
-            await asyncio.wait_for(follower.caught_up.wait(), _FIRST_WORD)
+            async with asyncio.timeout(_FIRST_WORD):
+                await follower.caught_up.wait()
         except TimeoutError:
             log.warning("joining before the network's endpoints are known", extra={"fields": {"network": network_id}})
 
@@ -144,7 +165,10 @@ class Agent:
             gone |= {network.id for network in self._replica.networks()} - told
         if update.networks or gone:
             await self._replica.set_networks(update.networks, sorted(gone))
+        self._told(update, self.copy)
         self.copy.apply(update)
+        if self._others is not None and (update.snapshot or update.nodes or update.gone_nodes):
+            await self._others({node.data_path for node in self.copy.nodes.values() if node.data_path})
         if update.snapshot:
             self.trouble = ""
             await self._compare()
@@ -209,7 +233,8 @@ class Agent:
                 continue
             pauses.reset()
             described, self._heard, self._ttl = True, sent, beat.ttl
-            self.managers = beat.managers or self.managers
+            self._reported.set()
+            self._beaten(beat.role, beat.managers)
             await asyncio.sleep(beat.period)
 
     async def _settle(self) -> None:
@@ -239,7 +264,8 @@ class Agent:
         due = min(self._wanted.values(), default=None)
         left = None if due is None else max(0.0, due - self._monotonic())
         try:
-            await asyncio.wait_for(self._work.wait(), left)
+            async with asyncio.timeout(left):
+                await self._work.wait()
         except TimeoutError:
             return
 

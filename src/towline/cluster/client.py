@@ -52,6 +52,8 @@ _CONNECT, _READ, _ANSWER = 2.0, 4.0, 12.0
 _PATIENCE = 4.0
 """Seconds for which managers that cannot be reached are tried again."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 0.8
+_PROMOTION = 75.0
+"""Seconds that a new member of etcd may take to catch up."""
 
 
 class RemoteLink:
@@ -140,6 +142,9 @@ class RemoteLink:
 
     async def grant_member(self, request: MemberRequest) -> MemberGrant:
         return await self._ask("POST", "manager/member", MemberGrant, request)
+
+    async def promote_member(self, member: int) -> None:
+        await self._ask("POST", "manager/promote", object, Number(member), answer=_PROMOTION)
 
     async def manager_ready(self, address: str) -> None:
         await self._ask("POST", "manager/ready", object, Text(address))

@@ -7,22 +7,27 @@ from towline.model.cluster import Alive, Cluster, Node
 
 
 class ClusterCopy:
-    """revision: of the cluster's store, up to which scope "base" has been applied here."""
+    """revision: of the cluster's store, up to which scope "base" has been applied here. networks: id -> name."""
 
     def __init__(self) -> None:
         self.revision = 0
         self.cluster: Cluster | None = None
         self.nodes: dict[str, Node] = {}
         self.alive: dict[str, Alive] = {}
+        self.networks: dict[str, str] = {}
 
     def apply(self, update: Update) -> None:
         if update.snapshot:
             self.nodes.clear()
             self.alive.clear()
+            self.networks.clear()
         if update.cluster is not None:
             self.cluster = update.cluster
         self.nodes.update((node.id, node) for node in update.nodes)
         self.alive.update((alive.node, alive) for alive in update.alive)
+        self.networks.update((network.id, network.name) for network in update.networks)
+        for network_id in update.gone_networks:
+            self.networks.pop(network_id, None)
         for node_id in update.gone_nodes:
             self.nodes.pop(node_id, None)
         for node_id in update.gone_alive:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import msgspec
 
-from towline.cluster import pki
 from towline.model.cluster import DATA_PATH_PORT, LISTEN_PORT
 from towline.model.errors import StoreCorrupt, StoreError, TowlineError
 from towline.store.files import sync_directory
@@ -56,12 +55,19 @@ class IdentityFiles:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.proof, self.ca = root / _PROOF, root / _CA
-        self.etcd = root / "etcd"
+        self.etcd, self.etcd_tls = root / "etcd", root / "etcd-tls"
+
+    def exists(self) -> bool:
+        """Whether the node is, or was about to be, in a cluster."""
+        self._sweep()
+        return self.root.exists()
 
     def load(self) -> Identity | None:
         """None: in no cluster. StoreCorrupt, naming the file, if something is missing or cannot be read."""
         if not self.root.exists():
             return None
+        from towline.cluster import pki
+
         path = self.root / _STATE
         try:
             identity = msgspec.json.decode(path.read_bytes(), type=Identity)
@@ -101,6 +107,20 @@ class IdentityFiles:
         """Renewed ones."""
         self._replace(_PROOF, certificate + key)
 
+    def save_member_tls(self, ca: str, certificate: str, key: str) -> None:
+        """For this node's etcd member."""
+        try:
+            self.etcd_tls.mkdir(mode=0o700, exist_ok=True)
+            for name, text in (("ca.pem", ca), ("member.pem", certificate), ("member.key", key)):
+                self._replace(f"{self.etcd_tls.name}/{name}", text)
+        except OSError as error:
+            raise StoreError(f"{self.etcd_tls}: {error.strerror}") from error
+
+    def erase_member(self) -> None:
+        """What is kept of an etcd member; the node is no manager any more."""
+        for path in (self.etcd, self.etcd_tls):
+            shutil.rmtree(path, ignore_errors=True)
+
     def erase(self) -> None:
         """The node is in no cluster from the moment this returns."""
         gone = self.root.with_name(self.root.name + ".gone")
@@ -113,7 +133,7 @@ class IdentityFiles:
             raise StoreError(f"{self.root}: {error.strerror}") from error
         shutil.rmtree(gone, ignore_errors=True)
 
-    def sweep(self) -> None:
+    def _sweep(self) -> None:
         """What a crash left half made or half removed."""
         for suffix in (".new", ".gone"):
             shutil.rmtree(self.root.with_name(self.root.name + suffix), ignore_errors=True)

@@ -96,6 +96,7 @@ class Manager:
         return member(self.state, node_id).spec.role
 
     def is_member(self, node_id: str) -> bool:
+        """Not removed from the cluster; False also while the copy has not been read."""
         return node_id in self.state.nodes
 
     # node_api.Managing: contract.Link, for the node that asks

@@ -74,14 +74,14 @@ class MemberRequest(msgspec.Struct, frozen=True):
 
 
 class MemberGrant(msgspec.Struct, frozen=True):
-    """PEM: etcd's root, and a certificate and key for this member. cluster: etcd's --initial-cluster, with the member's
-    name `name` in it."""
+    """PEM: etcd's root, and a certificate and key for this member. member: its number in etcd. others: the other
+    members' URLs by their names."""
 
     ca: str
     certificate: str
     key: str
-    name: str
-    cluster: str
+    member: int
+    others: dict[str, str]
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -159,6 +159,10 @@ class Gate(Protocol):
 
     async def grant_member(self, node_id: str, request: MemberRequest) -> MemberGrant:
         """A place in etcd for a manager to be; the same again for the same peer URL."""
+        ...
+
+    async def promote_member(self, node_id: str, member: int) -> None:
+        """Wait until the member has caught up, and let it count."""
         ...
 
     async def manager_ready(self, node_id: str, address: str) -> None:

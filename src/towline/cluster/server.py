@@ -136,6 +136,7 @@ class NodeApi:
             web.post("/v1/renew", self._node(self._renew)),
             web.post("/v1/leave", self._node(lambda node, _: self._managing.leave(node))),
             web.post("/v1/manager/member", self._node(self._member, "manager")),
+            web.post("/v1/manager/promote", self._node(self._promote, "manager")),
             web.post("/v1/manager/ready", self._node(self._ready, "manager")),
         ]
 
@@ -215,6 +216,9 @@ class NodeApi:
 
     async def _member(self, node: str, request: web.Request) -> object:
         return await self._gate.grant_member(node, await body_of(request, MemberRequest))
+
+    async def _promote(self, node: str, request: web.Request) -> None:
+        await self._gate.promote_member(node, (await body_of(request, Number)).number)
 
     async def _ready(self, node: str, request: web.Request) -> None:
         await self._gate.manager_ready(node, (await body_of(request, Text)).text)

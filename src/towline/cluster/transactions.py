@@ -71,7 +71,8 @@ class Commits:
         if one is None:
             return await self._run(plan, what, proof, end)
         try:
-            await asyncio.wait_for(one.acquire(), self._patience)
+            async with asyncio.timeout(self._patience):
+                await one.acquire()
         except TimeoutError:
             raise Unavailable(f"{what} now: others before it have taken too long; try again") from None
         try:

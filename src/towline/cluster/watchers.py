@@ -58,7 +58,8 @@ class Watcher:
 
     async def _woken_in_time(self) -> bool:
         try:
-            await asyncio.wait_for(self._woken.wait(), self._idle)
+            async with asyncio.timeout(self._idle):  # `wait_for` loses a cancellation that comes with the event
+                await self._woken.wait()
         except TimeoutError:
             return False
         return True

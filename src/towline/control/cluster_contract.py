@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from towline.model.cluster import ClusterStatus, HostInterface, NetworkPeer, NodeSpec, NodeStatus, Swarm, SwarmState
 from towline.model.errors import Unavailable
+from towline.model.network import SubnetStatus
 from towline.model.requests import InitSwarm, JoinSwarm, UpdateSwarm
 from towline.policy import swarm as policy
 
@@ -28,6 +29,10 @@ class ClusterEngine(Protocol):
     def peers(self, network_id: str) -> Sequence[NetworkPeer]:
         """Nodes with endpoints on a global network that has some here, this one included; empty otherwise. From memory;
         cheap on a network with none."""
+        ...
+
+    def subnet_status(self, network_id: str) -> Mapping[str, SubnetStatus]:
+        """Docker's counters by subnet of a global network, on a manager; else empty. From memory."""
         ...
 
     async def init_swarm(self, request: InitSwarm) -> str:
@@ -87,6 +92,9 @@ class NoCluster:
 
     def peers(self, network_id: str) -> Sequence[NetworkPeer]:
         return ()
+
+    def subnet_status(self, network_id: str) -> Mapping[str, SubnetStatus]:
+        return {}
 
     async def init_swarm(self, request: InitSwarm) -> str:
         policy.resolve_init(request, await self._interfaces())

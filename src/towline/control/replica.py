@@ -34,8 +34,12 @@ class NodeIdentity:
     """Who this node is for the others: its id, and the bare address of its VTEP. Set by whoever builds the cluster."""
 
     def __init__(self) -> None:
-        self.id = ""
-        self.vtep = ""
+        self.become("", "")
+
+    def become(self, node_id: str, vtep: str) -> None:
+        """Empty: in no cluster."""
+        self.id = node_id
+        self.vtep = vtep
 
 
 class Replica:

@@ -147,7 +147,7 @@ def test_what_a_crash_left_is_swept(tmp_path: Path) -> None:
     shutil.copytree(files.root, tmp_path / "cluster.new")
     shutil.copytree(files.root, tmp_path / "cluster.gone")
     (files.root / "node.json.new").write_text("half")
-    files.sweep()
+    assert files.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["cluster"]
     assert files.load() == identity
     files.save(identity)

@@ -1,0 +1,62 @@
+"""The link that an agent uses: to the manager in its own process while that works, else to another one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from towline.cluster.client import RemoteLink
+from towline.cluster.contract import Beat, Link, Report, Update
+from towline.cluster.identity import IdentityFiles
+from towline.model.cluster import Block, Peer
+from towline.model.errors import Unavailable
+
+
+class BestLink:
+    """own: the manager's in this process, None while there is none that works."""
+
+    def __init__(self, files: IdentityFiles, managers: Sequence[str]) -> None:
+        self.remote = RemoteLink(files, managers)
+        self.own: Link | None = None
+
+    async def close(self) -> None:
+        await self.remote.close()
+
+    def _now(self) -> Link:
+        return self.own or self.remote
+
+    def watch(self, scope: str) -> AsyncIterator[Update]:
+        return self._watch(scope, self._now())
+
+    async def _watch(self, scope: str, link: Link) -> AsyncIterator[Update]:
+        """Ends when the better link is another one."""
+        async for update in link.watch(scope):
+            yield update
+            if link is not self._now():
+                raise Unavailable("another manager is asked from now on")
+
+    async def beat(self, report: Report) -> Beat:
+        beat = await self._now().beat(report)
+        if beat.managers:
+            self.remote.learn(beat.managers)
+        return beat
+
+    async def publish(self, network_id: str, puts: Sequence[Peer], gone: Sequence[str]) -> int:
+        return await self._now().publish(network_id, puts, gone)
+
+    async def published(self) -> list[Peer]:
+        return await self._now().published()
+
+    async def lease_block(self, network_id: str, subnet: str, address: str = "") -> Block:
+        return await self._now().lease_block(network_id, subnet, address)
+
+    async def return_block(self, block: Block) -> None:
+        await self._now().return_block(block)
+
+    async def blocks(self) -> list[Block]:
+        return await self._now().blocks()
+
+    async def renew(self, request: bytes) -> bytes:
+        return await self._now().renew(request)
+
+    async def leave(self) -> None:
+        await self._now().leave()

@@ -1,0 +1,325 @@
+"""What goes on in a node while it is in a cluster: its agent, and what a manager runs besides."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Coroutine, Mapping
+
+from msgspec.structs import replace
+
+from towline.cluster import pki, tokens
+from towline.cluster.agent import Agent
+from towline.cluster.best_link import BestLink
+from towline.cluster.contract import Update
+from towline.cluster.copy import ClusterCopy
+from towline.cluster.follower import Pauses
+from towline.cluster.identity import Identity, IdentityFiles
+from towline.cluster.manager import LocalLink
+from towline.cluster.stack import Stack
+from towline.cluster.surroundings import Surroundings
+from towline.model.cluster import (
+    Cluster,
+    ClusterStatus,
+    NetworkPeer,
+    Node,
+    NodeSpec,
+    NodeStatus,
+    RemoteManager,
+    Role,
+    Secrets,
+    Swarm,
+    SwarmState,
+)
+from towline.model.errors import TowlineError, Unavailable
+from towline.model.events import Event
+from towline.model.network import SWARM, Network, SubnetStatus
+from towline.model.requests import CreateNetwork, UpdateSwarm
+from towline.policy.swarm import PREPARING
+
+log = logging.getLogger(__name__)
+
+_GOODBYE = 5.0
+"""Seconds that a leaving node waits at most for a manager to take note."""
+
+
+class Membership:
+    """`found` or `arrive` first when the node begins or joins; `start`, when the daemon starts; `close` at the end."""
+
+    def __init__(self, identity: Identity, files: IdentityFiles, around: Surroundings) -> None:
+        self.identity = identity
+        self._files = files
+        self._around = around
+        self._link = BestLink(files, identity.managers)
+        self._stack: Stack | None = None
+        self._changing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._trouble = ""
+        self.role: Role = pki.subject_of(files.credentials().certificate).role
+        around.identify(identity.node, identity.data_path)
+        self.agent = Agent(
+            identity.node,
+            self._link,
+            around.replica,
+            data_path=identity.data_path,
+            describe=around.describe,
+            repairs=around.repairs,
+            clock=around.clock,
+            told=self._told,
+            beaten=self._beaten,
+            others=self._others,
+        )
+
+    # life
+
+    async def found(self, cluster: Cluster, secrets: Secrets, node: Node) -> None:
+        """A new cluster, of which this is the first node."""
+        await self._others(())
+        stack = self._new_stack()
+        await stack.found(cluster, secrets, node)
+        self._works(stack)
+
+    async def arrive(self) -> None:
+        """A cluster that was joined: as a manager it runs what managers run."""
+        await self._others(())
+        if self.role == "manager":
+            stack = self._new_stack()
+            await stack.enlist(self._link.remote)
+            self._works(stack)
+
+    def start(self) -> None:
+        self.agent.start()
+        if self.role == "manager" and self._stack is None:
+            self._later(self._resume())
+
+    async def close(self) -> None:
+        """Networks and their traffic stay as they are."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.agent.close()
+        await self._end_stack()
+        await self._link.close()
+
+    async def _others(self, vteps: Collection[str]) -> None:
+        """Whose encapsulated packets are taken."""
+        underlay = await self._around.underlay(self.identity.data_path, self.identity.data_path_port)
+        await self._around.set_data_path(underlay, vteps)
+
+    async def leave(self) -> None:
+        """The others take note if they can. Docker's `swarm leave`: whatever they answer, this node is gone."""
+        try:
+            async with asyncio.timeout(_GOODBYE):
+                if self._stack is not None and len(self._managers()) > 1:
+                    await self._stack.resign()
+                await self._link.leave()
+        except (TowlineError, TimeoutError) as error:
+            log.warning("left without a manager taking note", extra={"fields": {"why": str(error)}})
+        await self.close()
+
+    def _new_stack(self) -> Stack:
+        stack = Stack(self.identity, self._files, clock=self._around.clock)
+        self._stack = stack
+        return stack
+
+    def _works(self, stack: Stack) -> None:
+        self._link.own = LocalLink(stack.manager, self.identity.node)
+        self._trouble = ""
+
+    async def _resume(self) -> None:
+        pauses = Pauses()
+        while True:
+            async with self._changing:
+                stack = self._new_stack()
+                try:
+                    await stack.resume()
+                except TowlineError as error:
+                    self._trouble = str(error)
+                    log.error("this manager does not work yet", extra={"fields": {"error": str(error)}})
+                    await stack.close()
+                else:
+                    self._works(stack)
+                    return
+            await pauses.wait()
+
+    async def force_new_cluster(self) -> str:
+        """This manager alone is the cluster from now on: what others had since they were lost is lost."""
+        async with self._changing:
+            await self._end_stack()
+            stack = self._new_stack()
+            await stack.resume(alone=True)
+            self._works(stack)
+        return self.identity.node
+
+    async def _end_stack(self) -> None:
+        stack, self._stack = self._stack, None
+        self._link.own = None
+        if stack is not None:
+            await stack.close()
+
+    def _later(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # roles
+
+    def _beaten(self, role: Role, managers: tuple[str, ...]) -> None:
+        """A manager has answered a report: who the managers are, and what this node is to be."""
+        if managers and managers != self.identity.managers:
+            self.identity = replace(self.identity, managers=managers, complete=True)
+            self._files.save(self.identity)
+        since, until = pki.life_of(self._files.credentials().certificate)
+        old = self._around.clock() / 1e9 > (since + until) / 2
+        if (role != self.role or old) and not self._changing.locked():
+            self._later(self._renew(role))
+
+    async def _renew(self, role: Role) -> None:
+        """A new certificate, and what follows from its role."""
+        async with self._changing:
+            try:
+                signing = pki.new_request()
+                certificate = (await self._link.renew(signing.certificate.encode())).decode()
+                subject = pki.subject_of(certificate)
+                self._files.save_certificate(certificate, signing.key)
+                await self._link.remote.reload()
+                if self._stack is not None:
+                    self._stack.reload()
+                if subject.role != self.role:
+                    await self._become(subject.role)
+            except TowlineError as error:
+                log.warning("the certificate is renewed later", extra={"fields": {"role": role, "why": str(error)}})
+
+    async def _become(self, role: Role) -> None:
+        log.info("this node has another role now", extra={"fields": {"role": role}})
+        if role == "manager":
+            stack = self._new_stack()
+            try:
+                await stack.enlist(self._link.remote)
+            except TowlineError:
+                await self._end_stack()
+                raise
+            self._works(stack)
+        elif self._stack is not None:
+            await self._stack.resign()
+            await self._end_stack()
+            self._files.erase_member()
+        self.role = role
+
+    # what goes on in the cluster
+
+    def _told(self, update: Update, before: ClusterCopy) -> None:
+        """Docker's events of the swarm, which managers publish. A snapshot is no news."""
+        if update.snapshot or not self.control:
+            return
+        for network in update.networks:
+            for action in ["update"] if network.id in before.networks else ["create", "update"]:
+                self._publish("network", action, network.id, network.name)
+        for network_id in update.gone_networks:
+            self._publish("network", "remove", network_id, before.networks.get(network_id, network_id))
+        for node in update.nodes:
+            action = "update" if node.id in before.nodes else "create"
+            self._publish("node", action, node.id, node.description.hostname)
+        for node_id in update.gone_nodes:
+            gone = before.nodes.get(node_id)
+            self._publish("node", "remove", node_id, gone.description.hostname if gone else "")
+
+    def _publish(self, kind: str, action: str, actor: str, name: str) -> None:
+        self._around.publish(Event(kind, action, actor, {"name": name}, SWARM, self._around.clock()))
+
+    # what a manager answers
+
+    @property
+    def control(self) -> bool:
+        """This node is a manager that works."""
+        return self._stack is not None and self._stack.well
+
+    @property
+    def stack(self) -> Stack:
+        if self._stack is None or not self._stack.well:
+            raise Unavailable(PREPARING)
+        return self._stack
+
+    def state(self) -> SwarmState:
+        nodes = self.statuses() if self.control else []
+        known = self.agent.copy.nodes or {}
+        managers = tuple(
+            RemoteManager(node.id, node.manager_address) for node in known.values() if node.manager_address
+        )
+        return SwarmState(
+            state="active" if self.agent.informed else "pending",
+            node_id=self.identity.node,
+            address=self.identity.advertise,
+            manager=self.role == "manager",
+            control=self.control,
+            error=self._trouble or self.agent.trouble,
+            managers=managers,
+            nodes=len(nodes),
+            manager_count=sum(status.node.spec.role == "manager" for status in nodes),
+            cluster=self.stack.manager.state.cluster if self.control else None,
+        )
+
+    def status(self) -> ClusterStatus:
+        statuses = self.statuses() if self.control else self._as_told()
+        return ClusterStatus(self.agent.copy.revision, tuple(statuses), self.agent.silence)
+
+    def peers(self, network_id: str) -> list[NetworkPeer]:
+        """Docker's Peers: the nodes with endpoints on a network that has some here."""
+        replica = self._around.replica
+        if network_id not in replica.present():
+            return []
+        found = {self.identity.node: self.identity.data_path}
+        found.update((peer.node, peer.vtep) for peer in replica.peers(network_id))
+        return [NetworkPeer(node[:12], address) for node, address in sorted(found.items())]
+
+    def statuses(self) -> list[NodeStatus]:
+        return self._stack.manager.nodes.statuses() if self._stack is not None and self._stack.ready else []
+
+    def _as_told(self) -> list[NodeStatus]:
+        """As this node's copy has it."""
+        copy = self.agent.copy
+        found = []
+        for node in copy.nodes.values():
+            alive = copy.alive.get(node.id)
+            manages = bool(node.manager_address)
+            found.append(
+                NodeStatus(node, "ready" if alive else "down", reachable=manages and alive is not None, alive=alive)
+            )
+        return found
+
+    def _managers(self) -> list[NodeStatus]:
+        return [status for status in self.statuses() if status.node.manager_address]
+
+    def swarm(self) -> Swarm:
+        state = self.stack.manager.state
+        if state.cluster is None or state.secrets is None:
+            raise Unavailable(PREPARING)
+        return Swarm(state.cluster, state.secrets.worker_token, state.secrets.manager_token)
+
+    async def update_cluster(self, request: UpdateSwarm) -> None:
+        ca = self._files.credentials().ca
+        await self.stack.manager.nodes.update_cluster(
+            request.version,
+            request.spec,
+            worker_token=tokens.new_token(ca) if request.rotate_worker_token else "",
+            manager_token=tokens.new_token(ca) if request.rotate_manager_token else "",
+        )
+
+    async def update_node(self, node_id: str, version: int, spec: NodeSpec) -> None:
+        await self.stack.manager.nodes.update(node_id, version, spec)
+
+    async def remove_node(self, node_id: str, *, force: bool) -> None:
+        await self.stack.manager.nodes.remove(node_id, force=force)
+
+    async def create_network(self, request: CreateNetwork) -> Network:
+        """Known on this node when it returns."""
+        network = await self.stack.manager.networks.create(request)
+        await self._around.replica.set_networks([network], [])
+        return network
+
+    async def remove_network(self, network_id: str) -> None:
+        await self.stack.manager.networks.remove(network_id)
+        await self._around.replica.set_networks([], [network_id])
+
+    def subnet_status(self, network_id: str) -> Mapping[str, SubnetStatus]:
+        return self._stack.manager.networks.statuses(network_id) if self._stack is not None else {}

@@ -1,0 +1,29 @@
+"""What a node in a cluster needs of the rest of the daemon."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from towline.cluster.contract import Replica
+from towline.model.cluster import Description, HostInterface, Underlay
+from towline.model.events import Event
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """identify: by id and VTEP address who this node is, empty: in no cluster. set_data_path: where it sends and takes
+    encapsulated packets (None: nowhere), and the addresses of all nodes. interfaces: the host's. underlay: by (bare
+    address, UDP port). repairs: how many differences of store and kernel have been set right. clock: nanoseconds since
+    the epoch."""
+
+    replica: Replica
+    identify: Callable[[str, str], None]
+    set_data_path: Callable[[Underlay | None, Collection[str]], Awaitable[None]]
+    interfaces: Callable[[], Awaitable[Sequence[HostInterface]]]
+    underlay: Callable[[str, int], Awaitable[Underlay]]
+    describe: Callable[[], Description]
+    publish: Callable[[Event], None]
+    repairs: Callable[[], int]
+    clock: Callable[[], int] = time.time_ns

@@ -1,0 +1,316 @@
+"""This node and its cluster, as control and the API see it: begins, joins, leaves, and answers for both.
+
+Everything that goes on while the node is in a cluster hangs on one `Membership`; there is none outside of one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from towline.cluster import tokens
+from towline.cluster.identity import Credentials, Identity, IdentityFiles
+from towline.cluster.ids import new_id
+from towline.cluster.surroundings import Surroundings
+from towline.model.cluster import (
+    Block,
+    Cluster,
+    ClusterStatus,
+    NetworkPeer,
+    Node,
+    NodeSpec,
+    NodeStatus,
+    Secrets,
+    Swarm,
+    SwarmState,
+)
+from towline.model.errors import Conflict, TowlineError, Unavailable
+from towline.model.network import Network, SubnetStatus
+from towline.model.requests import Created, CreateNetwork, InitSwarm, JoinSwarm, UpdateSwarm
+from towline.policy import swarm as policy
+from towline.policy.swarm_spec import cert_expiry
+
+if TYPE_CHECKING:
+    from towline.cluster.membership import Membership
+
+log = logging.getLogger(__name__)
+
+_JOIN_PATIENCE = 20.0
+"""Seconds, as Docker's."""
+_FIRST_REPORT = 5.0
+"""Seconds that the answer waits at most until the node is shown as ready."""
+
+
+class SwarmNode:
+    """`control.cluster_contract.ClusterEngine` and `control.collaborators.GlobalNetworks`. Event loop only.
+
+    Cryptography, HTTP clients and etcd are imported when there is a cluster, not before.
+    """
+
+    def __init__(self, files: IdentityFiles, surroundings: Surroundings) -> None:
+        self._files = files
+        self._around = surroundings
+        self._membership: Membership | None = None
+        self._error = ""
+        self._unfinished = False
+        self._one = asyncio.Lock()
+        self._joining: asyncio.Task[None] | None = None
+
+    # life
+
+    def restore(self) -> None:
+        """Before the engine compares store and kernel: who this node was. A damaged identity is told and left alone;
+        the node's networks go on with what it knew."""
+        if not self._files.exists():
+            return
+        try:
+            identity = self._files.load()
+        except TowlineError as error:
+            self._error = str(error)
+            log.error("this node cannot take part in its cluster", extra={"fields": {"error": str(error)}})
+            return
+        if identity is not None and not identity.complete:
+            self._unfinished = True
+        elif identity is not None:
+            self._membership = self._made(identity)
+
+    async def start(self) -> None:
+        """After the engine. What waits for others goes on in the background."""
+        if self._membership is not None:
+            self._membership.start()
+        elif self._unfinished:
+            log.warning("the cluster that was being begun or joined when the daemon ended is forgotten")
+            await self._vanish()
+            self._files.erase()
+
+    async def stop(self) -> None:
+        """Networks and their traffic stay as they are."""
+        if self._joining is not None:
+            self._joining.cancel()
+            await asyncio.gather(self._joining, return_exceptions=True)
+        if self._membership is not None:
+            await self._membership.close()
+
+    def _made(self, identity: Identity) -> Membership:
+        from towline.cluster.membership import Membership
+
+        return Membership(identity, self._files, self._around)
+
+    # ClusterEngine
+
+    @property
+    def state(self) -> SwarmState:
+        if self._membership is not None:
+            return self._membership.state()
+        if self._error:
+            return SwarmState(state="error", error=self._error)
+        if self._joining is not None and not self._joining.done():
+            return SwarmState(state="pending")
+        return SwarmState()
+
+    async def init_swarm(self, request: InitSwarm) -> str:
+        from towline.cluster import pki
+
+        async with self._one:
+            if request.force_new_cluster and self._membership is not None:
+                return await self._membership.force_new_cluster()
+            self._check_free()
+            plan = policy.resolve_init(request, await self._around.interfaces())
+            root, etcd_root = pki.new_root(), pki.new_root("etcd-ca")
+            now = self._around.clock()
+            cluster = Cluster(
+                id=new_id(),
+                created=now,
+                updated=now,
+                spec=plan.spec,
+                ca=root.certificate,
+                pools=plan.pools,
+                subnet_size=plan.subnet_size,
+                data_path_port=plan.data_path_port,
+            )
+            secrets = Secrets(
+                ca_key=root.key,
+                worker_token=tokens.new_token(root.certificate),
+                manager_token=tokens.new_token(root.certificate),
+                etcd_ca=etcd_root.certificate,
+                etcd_ca_key=etcd_root.key,
+            )
+            identity = Identity(
+                node=new_id(),
+                cluster=cluster.id,
+                listen=plan.listen.host,
+                advertise=plan.advertise.host,
+                data_path=plan.data_path,
+                local=plan.local,
+                port=plan.listen.port,
+                data_path_port=plan.data_path_port,
+                managers=(str(plan.advertise),),
+            )
+            signing = pki.new_request()
+            certificate = pki.issue_node(
+                root,
+                signing.certificate,
+                pki.Subject(identity.node, "manager", cluster.id),
+                seconds=cert_expiry(cluster.spec),
+            )
+            self._files.begin(identity, Credentials(certificate, signing.key, root.certificate))
+            node = Node(
+                id=identity.node,
+                created=now,
+                updated=now,
+                spec=NodeSpec(role="manager", availability=plan.availability),
+                description=self._around.describe(),
+                address=plan.advertise.host,
+                data_path=plan.data_path,
+                manager_address=str(plan.advertise),
+            )
+            await self._begin(identity, lambda membership: membership.found(cluster, secrets, node))
+            return identity.node
+
+    async def join_swarm(self, request: JoinSwarm) -> None:
+        async with self._one:
+            self._check_free()
+            plan = policy.resolve_join(request, await self._around.interfaces())
+            tokens.parse_token(plan.token)
+            self._joining = asyncio.create_task(self._join(plan))
+        try:
+            await asyncio.wait_for(asyncio.shield(self._joining), _JOIN_PATIENCE)
+        except TimeoutError:
+            raise Unavailable(policy.JOIN_TIMEOUT) from None
+
+    async def _join(self, plan: policy.JoinPlan) -> None:
+        from towline.cluster.joining import join
+
+        identity, credentials = await join(plan, self._around.describe())
+        self._files.begin(identity, credentials)
+        await self._begin(identity, lambda membership: membership.arrive())
+
+    async def _begin(self, identity: Identity, first: Callable[[Membership], Awaitable[None]]) -> None:
+        """All, or nothing is left of it."""
+        membership = self._made(identity)
+        try:
+            await first(membership)
+            self._files.save(replace(identity, complete=True))
+        except BaseException:
+            await membership.close()
+            await self._vanish()
+            self._files.erase()
+            raise
+        self._membership = membership
+        self._error = ""
+        membership.start()
+        await membership.agent.known(_FIRST_REPORT)
+        log.info("in a cluster", extra={"fields": {"cluster": identity.cluster, "node": identity.node}})
+
+    async def _vanish(self) -> None:
+        """This node is in no cluster any more: what it had of it goes."""
+        await self._around.replica.forget()
+        self._around.identify("", "")
+        await self._around.set_data_path(None, ())
+
+    def _check_free(self) -> None:
+        busy = self._joining is not None and not self._joining.done()
+        if self._membership is not None or busy or self._files.exists():
+            raise Unavailable(policy.SWARM_EXISTS)
+
+    async def leave_swarm(self, *, force: bool) -> None:
+        async with self._one:
+            if self._joining is not None and not self._joining.done():
+                self._joining.cancel()
+                await asyncio.gather(self._joining, return_exceptions=True)
+                return
+            if self._membership is None and not self._error:
+                raise Unavailable(policy.NO_SWARM)
+            if self._membership is not None:
+                if not force:
+                    policy.check_leave(self.state, self._membership.statuses())
+                await self._membership.leave()
+            await self._vanish()
+            self._files.erase()
+            self._membership = None
+            self._error = ""
+            log.info("left the cluster")
+
+    async def swarm(self) -> Swarm:
+        return self._manager().swarm()
+
+    async def update_swarm(self, request: UpdateSwarm) -> None:
+        await self._manager().update_cluster(request)
+
+    async def unlock_swarm(self, key: str) -> None:
+        self._manager()
+        raise Conflict(policy.NOT_LOCKED)
+
+    async def unlock_key(self) -> str:
+        self._manager()
+        return ""
+
+    async def nodes(self) -> Sequence[NodeStatus]:
+        return self._manager().statuses()
+
+    async def update_node(self, node_id: str, version: int, spec: NodeSpec) -> None:
+        await self._manager().update_node(node_id, version, spec)
+
+    async def remove_node(self, node_id: str, *, force: bool) -> None:
+        await self._manager().remove_node(node_id, force=force)
+
+    async def cluster_status(self) -> ClusterStatus:
+        if self._membership is None:
+            raise Unavailable(policy.NO_SWARM)
+        return self._membership.status()
+
+    def _manager(self) -> Membership:
+        state = self.state
+        if self._membership is None or not state.control:
+            raise policy.not_a_manager(state)
+        return self._membership
+
+    def peers(self, network_id: str) -> Sequence[NetworkPeer]:
+        return self._membership.peers(network_id) if self._membership is not None else ()
+
+    # GlobalNetworks
+
+    def local_change(self, network_id: str) -> None:
+        """An endpoint of this node on a global network came, changed or went."""
+        if self._membership is not None:
+            self._membership.agent.local_change(network_id)
+
+    @property
+    def active(self) -> bool:
+        return self._membership is not None
+
+    @property
+    def manager(self) -> bool:
+        return self.state.control
+
+    @property
+    def fenced(self) -> bool:
+        return self._membership is not None and self._membership.agent.fenced
+
+    async def create(self, request: CreateNetwork) -> Created:
+        network = await self._manager().create_network(request)
+        return Created(network.id)
+
+    async def remove(self, network: Network) -> None:
+        await self._manager().remove_network(network.id)
+
+    async def prepare(self, network_id: str) -> None:
+        if self._membership is not None:
+            await self._membership.agent.prepare(network_id)
+
+    async def need_block(self, network_id: str, subnet: str, address: str = "") -> Block:
+        if self._membership is None:
+            raise Unavailable(policy.NO_SWARM)
+        return await self._membership.agent.lease(network_id, subnet, address)
+
+    async def unused(self, block: Block) -> None:
+        if self._membership is not None:
+            await self._membership.agent.give_back(block)
+
+    def subnet_status(self, network_id: str) -> Mapping[str, SubnetStatus]:
+        """Docker's counters by subnet of a global network, where this node is a manager; else empty."""
+        return self._membership.subnet_status(network_id) if self._membership is not None else {}
