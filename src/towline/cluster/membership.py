@@ -8,7 +8,7 @@ from collections.abc import Collection, Coroutine, Mapping
 
 from msgspec.structs import replace
 
-from towline.cluster import pki, tokens
+from towline.cluster import pki
 from towline.cluster.agent import Agent
 from towline.cluster.best_link import BestLink
 from towline.cluster.contract import Update
@@ -297,13 +297,7 @@ class Membership:
         return Swarm(state.cluster, state.secrets.worker_token, state.secrets.manager_token)
 
     async def update_cluster(self, request: UpdateSwarm) -> None:
-        ca = self._files.credentials().ca
-        await self.stack.manager.nodes.update_cluster(
-            request.version,
-            request.spec,
-            worker_token=tokens.new_token(ca) if request.rotate_worker_token else "",
-            manager_token=tokens.new_token(ca) if request.rotate_manager_token else "",
-        )
+        await self.stack.manager.nodes.update_cluster(request)
 
     async def update_node(self, node_id: str, version: int, spec: NodeSpec) -> None:
         await self.stack.manager.nodes.update(node_id, version, spec)

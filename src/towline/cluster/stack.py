@@ -77,6 +77,7 @@ class Stack:
         self._files.save_member_tls(grant.ca, grant.certificate, grant.key)
         await self._member.start("join", grant.others)
         await link.promote_member(grant.member)
+        await self._member.wait_promoted(_READ)
         await self._run(self._connect())
         await link.manager_ready(str(HostPort(self._identity.advertise, self._identity.port)))
 
