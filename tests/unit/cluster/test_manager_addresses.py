@@ -428,6 +428,37 @@ async def test_a_manager_with_an_old_copy_gives_nothing_away() -> None:
         assert fake.keys(codec.PREFIX) == before
 
 
+async def test_a_manager_with_an_old_copy_publishes_nothing_of_a_node_that_is_down() -> None:
+    fake = FakeCluster()
+    async with managers([fake.client(), fake.client()], nodes=2, patience=0.3) as (one, two):
+        net = await overlay(one)
+        await one.beat(B.id, Report(1, 0))
+        await at_work(one, B, net)
+        await two.feed.wait(fake.revision)
+        await stall(two)
+        fake.advance(20)
+        before = fake.keys(codec.PREFIX)
+        with pytest.raises(Unavailable, match="does not hear of changes in time"):
+            await two.publish(B.id, net.id, [peer(B, net.id, 9, "10.0.1.9/24")], [])
+        assert fake.keys(codec.PREFIX) == before
+
+
+async def test_a_manager_with_an_old_copy_leases_no_block_around_another() -> None:
+    """It would take 10.0.1.0/28, of which the other manager has given 10.0.1.0/29."""
+    fake = FakeCluster()
+    async with managers([fake.client(), fake.client()], nodes=2, patience=0.3) as (one, two):
+        net = await overlay(one)
+        await one.beat(A.id, Report(1, 0))
+        await two.beat(B.id, Report(1, 0))
+        await two.feed.wait(fake.revision)
+        await stall(two)
+        await one.lease_block(A.id, net.id, "10.0.1.0/24", "10.0.1.200")
+        assert (await one.lease_block(A.id, net.id, "10.0.1.0/24")).prefix == "10.0.1.0/29"
+        with pytest.raises(Unavailable, match="does not hear of changes in time"):
+            await two.lease_block(B.id, net.id, "10.0.1.0/24")
+        assert [block.node for block in one.state.blocks.of_network(net.id)] == [A.id, A.id]
+
+
 async def test_taking_back_on_an_old_copy_takes_nothing_of_a_node_that_was_back_meanwhile() -> None:
     fake = FakeCluster()
     async with managers([fake.client(), fake.client()], nodes=2, patience=0.3) as (one, two):
