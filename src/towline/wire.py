@@ -182,7 +182,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         counters=counters,
         seat=seat,
     )
-    ports, joins = Ports(parts.ports, default_ip=config.ip), GlobalJoins(view, ipams, seat)
+    ports, joins = Ports(parts.ports, default_ip=config.ip), GlobalJoins(view, ipams, seat, networks.ensure_gateway)
     planner = EndpointPlanner(drivers, ipams, ports, joins)
 
     def changed(network_id: str) -> None:

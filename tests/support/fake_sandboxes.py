@@ -68,6 +68,10 @@ class FakePortSockets:
         return frozenset()
 
 
+async def _no_gateway() -> None:
+    return
+
+
 class FakeSandboxes:
     """written: what the commands of sandboxes wrote, by id."""
 
@@ -76,7 +80,9 @@ class FakeSandboxes:
         self._store = store
         self._view = store.view()
         self._ports = Ports(FakePortSockets())
-        self._planner = EndpointPlanner(drivers, ipams, self._ports, GlobalJoins(self._view, ipams, Seat()))
+        self._planner = EndpointPlanner(
+            drivers, ipams, self._ports, GlobalJoins(self._view, ipams, Seat(), _no_gateway)
+        )
         self._announce = announce
 
     def all(self) -> list[Sandbox]:

@@ -23,6 +23,7 @@ from towline.model.endpoint import EndpointConfig
 from towline.model.errors import Conflict, Failure, Forbidden, KernelError, NotFound, Unavailable
 from towline.model.network import Pool
 from towline.model.requests import CreateNetwork, PoolRequest
+from towline.model.sandbox import PortBinding
 
 BRIDGE, TUNNEL = "br-0zqk3v7n1mhx", "vx-0zqk3v7n1mhx"
 OV = overlay()
@@ -127,6 +128,9 @@ async def test_a_first_join_that_is_refused_leaves_nothing(
     world: World, node: tuple[Controller, FakeGlobals], fake: str, step: str
 ) -> None:
     engine, _ = node
+    await start(engine, asking("zz", "ov"))  # so that the way out is there
+    await engine.stop_sandbox("zz", grace=0)
+    await drained(world)
     await engine.create_sandbox(asking("aa", "ov"))
     getattr(world, fake).faults.fail(step, errno.ENOMEM)
     with pytest.raises(KernelError):
@@ -149,11 +153,12 @@ async def test_who_fails_does_not_take_it_from_the_others_of_its_batch(
         await engine.create_sandbox(asking(name, "ov"))
     world.sandboxes.faults.fail(step, errno.ENOMEM)
     outcomes = await asyncio.gather(*map(engine.start_sandbox, ("aa", "bb")), return_exceptions=True)
-    assert [isinstance(outcome, KernelError) for outcome in outcomes] == [True, False]
+    assert sorted(isinstance(outcome, KernelError) for outcome in outcomes) == [False, True]
     await engine.repair()
     assert await engine.diagnose() == []
     assert world.links.links[TUNNEL].up
-    await engine.stop_sandbox("bb", grace=0)
+    (runs,) = (box.name for box in engine.sandboxes() if box.state == "running")
+    await engine.stop_sandbox(runs, grace=0)
     await drained(world)
 
 
@@ -301,7 +306,7 @@ async def test_what_the_others_are_told(world: World, node: tuple[Controller, Fa
     told: list[str] = []
     cluster.replica.on_local_change = told.append
     made = await start(engine, asking("aa", "ov"))
-    (endpoint,) = engine.endpoints_in(made.id)
+    endpoint, _ = engine.endpoints_in(made.id)
     assert cluster.replica.own(OV.id) == [
         Peer(
             id=endpoint.id,
@@ -485,6 +490,67 @@ async def test_not_attachable(world: World, node: tuple[Controller, FakeGlobals]
         await engine.connect("ov1", "aa")
     with pytest.raises(Failure, match=f"^failed to set up container networking: {text}$"):
         await engine.create_sandbox(asking("bb", "ov1"))
+
+
+# the way out
+
+
+async def test_a_sandbox_on_a_global_network_alone_gets_out_by_the_gateway_network(
+    world: World, node: tuple[Controller, FakeGlobals]
+) -> None:
+    engine, _ = node
+    made = await start(engine, asking("aa", "ov", ports=(PortBinding(80, host_port=8080),)))
+    ov, out = engine.endpoints_in(made.id)
+    gateway = engine.network_named("docker_gwbridge")
+    assert gateway is not None
+    assert (ov.ifname, ov.published, out.network, out.ifname, out.dns_names) == ("eth0", (), gateway.id, "eth1", ())
+    assert (out.name, [port.host_port for port in out.published]) == (f"gateway_{made.id[:12]}", [8080])
+    inside = world.sandboxes.look(made.netns)
+    assert {(to, name) for to, _, name in inside.routes if to == "0.0.0.0/0"} == {("0.0.0.0/0", "eth1")}
+    assert await engine.diagnose() == []
+    await engine.stop_sandbox("aa", grace=0)
+    assert [e.id for e in engine.endpoints_in(made.id)] == [ov.id]
+    assert [lease.reason for lease in engine.leases(gateway.id) if lease.reason == "endpoint"] == []
+    await engine.start_sandbox("aa")
+    assert len(engine.endpoints_in(made.id)) == 2
+
+
+async def test_the_way_out_goes_when_another_network_has_one(
+    world: World, node: tuple[Controller, FakeGlobals]
+) -> None:
+    engine, _ = node
+    await engine.create_network(CreateNetwork("web", pools=(PoolRequest("10.9.0.0/24"),)))
+    made = await start(engine, asking("aa", "ov", ports=(PortBinding(80, host_port=8080),)))
+    await engine.connect("web", "aa")
+    assert [e.way_out for e in engine.endpoints_in(made.id)] == [False, False]
+    assert [len(e.published) for e in engine.endpoints_in(made.id)] == [0, 1]
+    await engine.disconnect("web", "aa", force=False)
+    assert [e.way_out for e in engine.endpoints_in(made.id)] == [False, True]
+    await engine.disconnect("ov", "aa", force=False)
+    assert engine.endpoints_in(made.id) == ()
+    assert await engine.diagnose() == []
+
+
+async def test_an_internal_network_has_no_way_out(world: World, node: tuple[Controller, FakeGlobals]) -> None:
+    engine, cluster = node
+    await cluster.replica.set_networks([overlay(1, "inner", internal=True)], [])
+    made = await start(engine, asking("aa", "inner"))
+    assert len(engine.endpoints_in(made.id)) == 1
+    assert engine.network_named("docker_gwbridge") is None
+
+
+async def test_a_refused_way_out_gives_its_address_back(world: World, node: tuple[Controller, FakeGlobals]) -> None:
+    engine, _ = node
+    await start(engine, asking("aa", "ov"))
+    gateway = engine.network_named("docker_gwbridge")
+    assert gateway is not None
+    held = engine.leases(gateway.id)
+    await engine.create_sandbox(asking("bb", "ov"))
+    world.sandboxes.faults.fail("join", errno.ENOMEM, nth=2)
+    with pytest.raises(KernelError):
+        await engine.start_sandbox("bb")
+    assert engine.leases(gateway.id) == held
+    await until(lambda: len(plugs(world)) == 2)
 
 
 # drift

@@ -67,9 +67,11 @@ def find(call: Call) -> Sandbox:
     return sandbox
 
 
-def joined(call: Call, sandbox: Sandbox) -> list[tuple[Endpoint, Network]]:
-    """Its endpoints and their networks, in order of connection."""
-    pairs = ((endpoint, call.engine.network(endpoint.network)) for endpoint in call.engine.endpoints_in(sandbox.id))
+def joined(call: Call, sandbox: Sandbox, *, whole: bool = False) -> list[tuple[Endpoint, Network]]:
+    """Its endpoints and their networks, in order of connection. whole: with its way out of global networks, which
+    Docker does not show."""
+    shown = (endpoint for endpoint in call.engine.endpoints_in(sandbox.id) if whole or not endpoint.way_out)
+    pairs = ((endpoint, call.engine.network(endpoint.network)) for endpoint in shown)
     return [(endpoint, network) for endpoint, network in pairs if network is not None]
 
 

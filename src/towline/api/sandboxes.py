@@ -25,7 +25,7 @@ async def create(call: Call) -> web.Response:
 
 async def list_all(call: Call) -> web.Response:
     wanted = ContainerFilter(parse(call.query.get("filters", "")))
-    pairs = ((sandbox, joined(call, sandbox)) for sandbox in call.engine.sandboxes())
+    pairs = ((sandbox, joined(call, sandbox, whole=True)) for sandbox in call.engine.sandboxes())
     return json_value(
         [
             wire_sandbox.sandbox(sandbox, networks)
@@ -37,7 +37,7 @@ async def list_all(call: Call) -> web.Response:
 
 async def inspect(call: Call) -> web.Response:
     sandbox = find(call)
-    return json_value(wire_sandbox.sandbox(sandbox, joined(call, sandbox)))
+    return json_value(wire_sandbox.sandbox(sandbox, joined(call, sandbox, whole=True)))
 
 
 async def start(call: Call) -> web.Response:

@@ -11,10 +11,11 @@ from towline.control.draft import Draft
 from towline.control.global_joins import GlobalJoins
 from towline.control.ports import NO_PORTS, Families, Granted, Ports
 from towline.control.work import Realisation, Work
+from towline.drivers.overlay import GATEWAY_NETWORK
 from towline.drivers.registry import Drivers
 from towline.ipam.registry import IpamDrivers
 from towline.model.desired import NOTHING
-from towline.model.endpoint import Endpoint, EndpointConfig
+from towline.model.endpoint import ANYTHING, Endpoint, EndpointConfig
 from towline.model.network import SWARM, Network
 from towline.model.sandbox import Sandbox
 from towline.model.view import View
@@ -64,6 +65,56 @@ class EndpointPlanner:
         taken: interface names in its namespace that are not ours. Ports are taken for a sandbox that runs after the
         change; the work's abandon gives back those that are new.
         """
+        made, gone = self._way_out(view, after, changes)
+        changes = [*changes, *map(Put, made), *(Delete(Endpoint, endpoint.id) for endpoint in gone)]
+        try:
+            work = self._changed(view, before, after, changes, taken)
+        except BaseException:
+            self._give_all_back(view, made)
+            raise
+        if made:
+            work.when_abandoned(lambda: self._give_all_back(view, made))
+        if gone:
+            work.release = lambda: self._give_all_back(view, gone)
+        return work
+
+    def _way_out(
+        self, view: View, after: Sandbox | None, changes: Sequence[Change]
+    ) -> tuple[list[Endpoint], list[Endpoint]]:
+        """Endpoints to make and to give up, so that a sandbox that runs on a global network, and has no gateway of its
+        own choice, gets out of it by this host's network for that."""
+        if after is None:
+            return [], []
+        draft = Draft(view)
+        draft.stage([*changes, Put(after)])
+        have = [endpoint for endpoint in draft.endpoints_in(after.id) if endpoint.way_out]
+        wanted = after.state == "running" and self._needs_way_out(draft, after)
+        network = view.network_named(GATEWAY_NETWORK) if wanted and not have else None
+        if network is None:
+            return [], [] if wanted else have
+        made = self.make(after, network, ANYTHING)
+        return [replace(made, name=f"gateway_{after.id[:12]}", dns_names=(), way_out=True)], []
+
+    def _needs_way_out(self, draft: Draft, sandbox: Sandbox) -> bool:
+        joined = (e for e in draft.endpoints_in(sandbox.id) if not e.way_out)
+        pairs = [(endpoint, draft.network(endpoint.network)) for endpoint in joined]
+        if not any(n is not None and n.scope == SWARM and not n.internal for _, n in pairs):
+            return False
+        attached = (self._drivers.get(n.driver).attach(n, e) for e, n in pairs if n is not None)
+        return all(a is None or (a.gateway4 is None and a.gateway6 is None) for a in attached)
+
+    def _give_all_back(self, view: View, endpoints: Sequence[Endpoint]) -> None:
+        for endpoint in endpoints:
+            self.give_back(endpoint, view.network(endpoint.network))
+
+    def _changed(
+        self,
+        view: View,
+        before: Sandbox | None,
+        after: Sandbox | None,
+        changes: Sequence[Change],
+        taken: Collection[str],
+    ) -> Work:
         asked, draft = Draft(view), Draft(view)
         asked.stage(changes)
         draft.stage(changes)

@@ -23,12 +23,15 @@ ATTEMPTS = 8
 
 
 class GlobalJoins:
-    """Event loop only."""
+    """Event loop only. ensure_gateway: make the network by which they get out, if it is not there."""
 
-    def __init__(self, view: View, ipams: IpamDrivers, seat: Seat) -> None:
+    def __init__(
+        self, view: View, ipams: IpamDrivers, seat: Seat, ensure_gateway: Callable[[], Awaitable[None]]
+    ) -> None:
         self._view = view
         self._ipams = ipams
         self._seat = seat
+        self._ensure_gateway = ensure_gateway
         self._returning: dict[str, asyncio.Task[None]] = {}
 
     def blocks(self, network: Network) -> tuple[Block, ...] | None:
@@ -44,7 +47,11 @@ class GlobalJoins:
 
     async def prepare(self, network: Network) -> None:
         """Before an endpoint of a sandbox that runs joins it."""
-        if network.scope == SWARM and not is_present(self._view, network.id):
+        if network.scope != SWARM:
+            return
+        if not network.internal:
+            await self._ensure_gateway()
+        if not is_present(self._view, network.id):
             await self._seat.cluster.prepare(network.id)
 
     async def attempt(self, change: Callable[[], Awaitable[None]]) -> None:

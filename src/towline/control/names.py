@@ -96,7 +96,7 @@ class Names:
         directory = self._directory / sandbox.id
         if directory / "hostname" not in self._written:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        endpoints = self._view.endpoints_in(sandbox.id)
+        endpoints = [endpoint for endpoint in self._view.endpoints_in(sandbox.id) if not endpoint.way_out]
         addresses = [cidr.partition("/")[0] for e in endpoints for cidr in (e.ipv4, e.ipv6) if cidr]
         extra = [parse_extra_host(text) for text in sandbox.extra_hosts]
         ipv6 = any(endpoint.ipv6 for endpoint in endpoints)

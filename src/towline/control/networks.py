@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from towline.control.reaper import Reaper
 from towline.control.work import Realisation, Work
 from towline.control.writer import Writer
 from towline.drivers.contract import Driver
+from towline.drivers.overlay import GATEWAY_NETWORK, gateway_network_request
 from towline.drivers.registry import Drivers
 from towline.ipam.networks import release_network
 from towline.ipam.registry import IpamDrivers
@@ -31,6 +33,8 @@ from towline.policy.endpoint import live_endpoints
 from towline.policy.network import Admission, check_removal
 from towline.policy.resolve import for_delete
 from towline.store.contract import Delete, Put, Store
+
+log = logging.getLogger(__name__)
 
 
 def new_network_id() -> str:
@@ -78,6 +82,17 @@ class Networks:
     async def create_predefined(self, request: CreateNetwork) -> Created:
         """bridge, host and none, whose names clients may not use."""
         return await self._create(request, lambda r, _: (r, self._drivers.get(r.driver)), quietly=True)
+
+    async def ensure_gateway(self) -> None:
+        """The network of this host by which sandboxes on global networks get out. Without it they do not get out."""
+        if self._view.network_named(GATEWAY_NETWORK) is not None:
+            return
+        try:
+            await self._create(gateway_network_request(), self._admission.admit)
+        except Conflict:
+            log.debug("another join makes the gateway network")
+        except TowlineError as error:
+            log.error("no way out of global networks", extra={"fields": {"error": str(error)}})
 
     async def _create(
         self,

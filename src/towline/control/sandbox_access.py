@@ -70,7 +70,9 @@ class SandboxAccess:
             self._counters.leaves += len(transition.leaves)
 
     def networks_of(self, sandbox_id: str) -> list[Network]:
-        found = (self.view.network(endpoint.network) for endpoint in self.view.endpoints_in(sandbox_id))
+        """Those that it was connected to."""
+        joined = (endpoint for endpoint in self.view.endpoints_in(sandbox_id) if not endpoint.way_out)
+        found = (self.view.network(endpoint.network) for endpoint in joined)
         return [network for network in found if network is not None]
 
     def names_changed(self, sandbox_id: str) -> None:

@@ -32,8 +32,8 @@ class Work:
     sandboxes and for them. final: the client has been promised that the object is gone, so nothing may fail after the
     commit; what the kernel refuses then is left to reconcile.
 
-    settle: called on the event loop when all is done; abandon: called there instead when the work failed, after
-    everything it did has been undone. Exactly one of them is called, whether or not the client still waits.
+    release, settle: called on the event loop when all is done, in this order; abandon: called there instead when the
+    work failed, after everything it did has been undone. So it is whether or not the client still waits.
     """
 
     changes: list[Change]
@@ -45,6 +45,7 @@ class Work:
     transitions: tuple[Transition, ...] = ()
     final: bool = False
     revert: list[Change] = field(default_factory=list)
+    release: Callable[[], None] = _nothing
     settle: Callable[[], None] = _nothing
     abandon: Callable[[], None] = _nothing
 

@@ -145,7 +145,7 @@ class Writer:
         self._busy = True
         outcomes = await loop.run_in_executor(self._thread, self._applier.apply, works)
         for (work, future), outcome in zip(batch, outcomes, strict=True):
-            error = outcome or self._conclude(work.settle)
+            error = outcome or self._conclude(work.release) or self._conclude(work.settle)
             if outcome is not None:
                 self._counters.failed += 1
                 self._conclude(work.abandon)

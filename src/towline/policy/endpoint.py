@@ -83,7 +83,7 @@ def check_unique(view: View, sandbox: Sandbox, network: Network, config: Endpoin
 
 def check_disconnect(view: View, sandbox: Sandbox, network: Network) -> Endpoint:
     """The endpoint that will leave. InvalidParameter for the host network, Failure if there is none (Docker's 500)."""
-    found = next((e for e in view.endpoints_in(sandbox.id) if e.network == network.id), None)
+    found = next((e for e in view.endpoints_in(sandbox.id) if e.network == network.id and not e.way_out), None)
     if network.driver == HOST and (found is not None or _is_on(view, sandbox, HOST)):
         raise InvalidParameter(_STAYS_ON_HOST)
     if found is None:
@@ -109,7 +109,7 @@ def _check_company(view: View, sandbox: Sandbox, network: Network) -> None:
     """host and none exclude other networks (moby runconfig/errors.go)."""
     if network.driver == HOST and not _is_on(view, sandbox, HOST):
         raise InvalidParameter(ONLY_HOST)
-    others = [e for e in view.endpoints_in(sandbox.id) if e.network != network.id]
+    others = [e for e in view.endpoints_in(sandbox.id) if e.network != network.id and not e.way_out]
     if others and _is_on(view, sandbox, HOST):
         raise InvalidParameter(SHARED)
     if others and (network.driver == NONE or _is_on(view, sandbox, NONE)):
