@@ -34,7 +34,8 @@ _LITTLE = sys.byteorder == "little"
 _INDEX_TOP = 23 if _LITTLE else 20
 _STATE_LOW = 24 if _LITTLE else 25
 _OUR_INDEXES = 0x40  # top byte of rtnl.FIRST_INDEX
-_LASTING, _LASTING_OR_FAILED = 0xC0, 0xE0  # a neighbour row that is deleted by hand goes as FAILED
+_LASTING = 0xC0  # PERMANENT, NOARP
+_PERMANENT_OR_FAILED = 0xA0  # a neighbour row that is deleted by hand goes as FAILED; as NOARP go those of groups
 _NOBODY = 0xFFFFFFFF
 
 
@@ -48,7 +49,7 @@ def only_lasting_rows(port: int) -> Callable[[socket.socket], None]:
         Instruction(LOAD_HALF, 0, 0, _TYPE),
         Instruction(JUMP_IF_EQUAL, 0, 2, socket.htons(RTM_DELNEIGH)),
         Instruction(LOAD_BYTE, 0, 0, _STATE_LOW),
-        Instruction(JUMP_IF_ANY_BIT, 2, 6, _LASTING_OR_FAILED),
+        Instruction(JUMP_IF_ANY_BIT, 2, 6, _PERMANENT_OR_FAILED),
         Instruction(LOAD_BYTE, 0, 0, _STATE_LOW),
         Instruction(JUMP_IF_ANY_BIT, 0, 4, _LASTING),
         Instruction(LOAD_BYTE, 0, 0, _FAMILY),
