@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
-import pytest
-
 from tests.support import differences
 from tests.support.daemon import Daemon, fresh_daemon
 from tests.support.polling import eventually
 from tests.support.replay import replay, scenarios
 
-pytestmark = pytest.mark.skipif(find_spec("towline.cluster.swarm") is None, reason="no cluster in this build")
 POOL = ("--default-address-pool", "base=10.0.0.0/8,size=24")  # as on the recorded host
 
 

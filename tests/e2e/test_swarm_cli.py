@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -162,10 +161,6 @@ async def test_join(docker: Docker, cluster: FakeSwarm) -> None:
 # a real daemon with a real etcd
 
 
-needs_cluster = pytest.mark.skipif(find_spec("towline.cluster.swarm") is None, reason="no cluster in this build")
-
-
-@needs_cluster
 def test_a_real_swarm_of_one_node(daemon: Daemon) -> None:
     said = daemon.docker(*INIT, "--default-addr-pool", "10.90.0.0/16")
     joining = re.search(rf"docker swarm join --token ({TOKEN}) 127\.0\.0\.1:12377\n", said)
@@ -195,7 +190,6 @@ def test_a_real_swarm_of_one_node(daemon: Daemon) -> None:
     assert "This node is not a swarm manager" in daemon.docker("node", "ls", check=False)
 
 
-@needs_cluster
 def test_towlines_own_page_of_a_real_swarm(daemon: Daemon) -> None:
     own = [str(Path(sys.executable).with_name("towline")), "-H", f"unix://{daemon.socket}", "cluster", "status"]
     refused = subprocess.run(own, capture_output=True, text=True, check=False)

@@ -261,7 +261,9 @@ class Membership:
 
     def status(self) -> ClusterStatus:
         statuses = self.statuses() if self.control else self._as_told()
-        return ClusterStatus(self.agent.copy.revision, tuple(statuses), self.agent.silence)
+        return ClusterStatus(
+            self.agent.copy.revision, tuple(statuses), self.agent.silence, cluster=self.identity.cluster
+        )
 
     def peers(self, network_id: str) -> list[NetworkPeer]:
         """Docker's Peers: the nodes with endpoints on a network that has some here."""
