@@ -41,7 +41,7 @@ from towline.dns.server import DnsServers
 from towline.drivers.registry import builtin_drivers
 from towline.firewall import FOREIGN_CHAINS
 from towline.ipam.registry import builtin_drivers as builtin_ipams
-from towline.kernel.contract import Kernel, Links, Monitor
+from towline.kernel.contract import Kernel, Link, Links, Monitor
 from towline.model.cluster import Underlay
 from towline.model.config import Config
 from towline.model.info import Counters
@@ -201,6 +201,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         names=parts.dns,
         need_repair=need_repair,
     )
+    uplink = _Uplink(kernel.links)
     swarm = SwarmNode(
         IdentityFiles(Path(config.data_root) / "cluster"),
         Surroundings(
@@ -208,7 +209,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
             identify=replica.node.become,
             set_data_path=data_path.set,
             interfaces=lambda: writer.exclusive(lambda: host_interfaces(kernel.links, view)),
-            underlay=lambda address, port: writer.exclusive(lambda: _underlay(kernel.links, address, port)),
+            underlay=lambda address, port: writer.exclusive(lambda: uplink.underlay(address, port)),
             describe=lambda: describe(drivers.names()),
             publish=events.publish,
             repairs=lambda: counters.drift_repairs,
@@ -298,9 +299,21 @@ def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) ->
     loop.call_soon_threadsafe(function)
 
 
-def _underlay(links: Links, address: str, port: int) -> Underlay:
-    """The uplink is the link that has the address."""
-    for link in links.dump():
-        if any(cidr.partition("/")[0] == address for cidr in link.addresses):
-            return Underlay(address, port, link.mtu)
-    return Underlay(address, port)
+class _Uplink:
+    """The link that has this node's data path address."""
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+        self._name = ""
+
+    def underlay(self, address: str, port: int) -> Underlay:
+        """Writer thread. As it is now; the link is searched for when it is another one. KernelError."""
+        link = self._links.find(self._name) if self._name else None
+        if link is None or not _has(link, address):
+            link = next((each for each in self._links.dump() if _has(each, address)), None)
+        self._name = link.name if link is not None else ""
+        return Underlay(address, port) if link is None else Underlay(address, port, link.mtu)
+
+
+def _has(link: Link, address: str) -> bool:
+    return any(cidr.partition("/")[0] == address for cidr in link.addresses)

@@ -154,6 +154,24 @@ def test_promotion_and_demotion() -> None:
         assert "attempting to demote the last manager of the swarm" in refused
 
 
+def test_networks_follow_the_mtu_of_the_uplink() -> None:
+    with hosts(1) as (only,):
+        only.init()
+        only.docker("swarm", "update", "--dispatcher-heartbeat", "1s")
+        only.docker("network", "create", "-d", "overlay", "--attachable", "wide")
+        only.towline("run", "-d", "--name", "one", "--network", "wide", "--", "sleep", "600")
+        name = only.docker("network", "inspect", "-f", "{{.Id}}", "wide")[:12]
+        assert _mtu(only, f"vx-{name}") == 1450
+        only.net.run(["ip", "link", "set", "eth0", "mtu", "1400"])
+        until(lambda: _mtu(only, f"vx-{name}") == 1350 and _mtu(only, f"br-{name}") == 1350)
+        inside = only.towline("exec", "one", "--", "cat", "/sys/class/net/eth0/mtu").strip()
+        assert inside in ("1350", "1450")
+
+
+def _mtu(host: Host, link: str) -> int:
+    return int(json.loads(host.net.run(["ip", "-j", "link", "show", link]))[0]["mtu"])
+
+
 def test_the_daemon_ends_in_the_middle_of_beginning() -> None:
     with hosts(1) as (only,):
         only.init()

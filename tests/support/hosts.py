@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from tests.support.daemon import Daemon, fresh_daemon
 from tests.support.netns import Namespace, namespace, veth
 
+TOWLINE = str(Path(sys.executable).with_name("towline"))
 _PREFIX, _PREFIX6 = "192.0.2", "2001:db8::"
 
 
@@ -31,6 +34,10 @@ class Host:
 
     def docker(self, *args: str, check: bool = True) -> str:
         return self.daemon.docker(*args, check=check)
+
+    def towline(self, *args: str, check: bool = True) -> str:
+        """stdout of our command line against this host's daemon, beside it."""
+        return self.net.run([TOWLINE, "-H", f"unix://{self.daemon.socket}", *args], check=check)
 
     def init(self, *args: str) -> None:
         """`docker swarm init` on this host's own address."""

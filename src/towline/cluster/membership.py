@@ -101,6 +101,13 @@ class Membership:
         await self._end_stack()
         await self._link.close()
 
+    async def _follow_uplink(self) -> None:
+        """Its MTU may have changed since the last report."""
+        try:
+            await self._others({node.data_path for node in self.agent.copy.nodes.values() if node.data_path})
+        except TowlineError as error:
+            log.warning("the uplink cannot be read", extra={"fields": {"why": str(error)}})
+
     async def _others(self, vteps: Collection[str]) -> None:
         """Whose encapsulated packets are taken."""
         underlay = await self._around.underlay(self.identity.data_path, self.identity.data_path_port)
@@ -169,6 +176,7 @@ class Membership:
         if managers and managers != self.identity.managers:
             self.identity = replace(self.identity, managers=managers, complete=True)
             self._files.save(self.identity)
+        self._later(self._follow_uplink())
         since, until = pki.life_of(self._files.credentials().certificate)
         old = self._around.clock() / 1e9 > (since + until) / 2
         if (role != self.role or old) and not self._changing.locked():

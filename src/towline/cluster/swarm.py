@@ -13,18 +13,14 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from towline.cluster import tokens
-from towline.cluster.identity import Credentials, Identity, IdentityFiles
-from towline.cluster.ids import new_id
+from towline.cluster.identity import Identity, IdentityFiles
 from towline.cluster.surroundings import Surroundings
 from towline.model.cluster import (
     Block,
-    Cluster,
     ClusterStatus,
     NetworkPeer,
-    Node,
     NodeSpec,
     NodeStatus,
-    Secrets,
     Swarm,
     SwarmState,
 )
@@ -32,7 +28,6 @@ from towline.model.errors import Conflict, TowlineError, Unavailable
 from towline.model.network import Network, SubnetStatus
 from towline.model.requests import Created, CreateNetwork, InitSwarm, JoinSwarm, UpdateSwarm
 from towline.policy import swarm as policy
-from towline.policy.swarm_spec import cert_expiry
 
 if TYPE_CHECKING:
     from towline.cluster.membership import Membership
@@ -113,63 +108,17 @@ class SwarmNode:
         return SwarmState()
 
     async def init_swarm(self, request: InitSwarm) -> str:
-        from towline.cluster import pki
+        from towline.cluster.founding import founding
 
         async with self._one:
             if request.force_new_cluster and self._membership is not None:
                 return await self._membership.force_new_cluster()
             self._check_free()
             plan = policy.resolve_init(request, await self._around.interfaces())
-            root, etcd_root = pki.new_root(), pki.new_root("etcd-ca")
-            now = self._around.clock()
-            cluster = Cluster(
-                id=new_id(),
-                created=now,
-                updated=now,
-                spec=plan.spec,
-                ca=root.certificate,
-                pools=plan.pools,
-                subnet_size=plan.subnet_size,
-                data_path_port=plan.data_path_port,
-            )
-            secrets = Secrets(
-                ca_key=root.key,
-                worker_token=tokens.new_token(root.certificate),
-                manager_token=tokens.new_token(root.certificate),
-                etcd_ca=etcd_root.certificate,
-                etcd_ca_key=etcd_root.key,
-            )
-            identity = Identity(
-                node=new_id(),
-                cluster=cluster.id,
-                listen=plan.listen.host,
-                advertise=plan.advertise.host,
-                data_path=plan.data_path,
-                local=plan.local,
-                port=plan.listen.port,
-                data_path_port=plan.data_path_port,
-                managers=(str(plan.advertise),),
-            )
-            signing = pki.new_request()
-            certificate = pki.issue_node(
-                root,
-                signing.certificate,
-                pki.Subject(identity.node, "manager", cluster.id),
-                seconds=cert_expiry(cluster.spec),
-            )
-            self._files.begin(identity, Credentials(certificate, signing.key, root.certificate))
-            node = Node(
-                id=identity.node,
-                created=now,
-                updated=now,
-                spec=NodeSpec(role="manager", availability=plan.availability),
-                description=self._around.describe(),
-                address=plan.advertise.host,
-                data_path=plan.data_path,
-                manager_address=str(plan.advertise),
-            )
-            await self._begin(identity, lambda membership: membership.found(cluster, secrets, node))
-            return identity.node
+            begun = founding(plan, self._around.describe(), self._around.clock())
+            self._files.begin(begun.identity, begun.credentials)
+            await self._begin(begun.identity, lambda m: m.found(begun.cluster, begun.secrets, begun.node))
+            return begun.identity.node
 
     async def join_swarm(self, request: JoinSwarm) -> None:
         async with self._one:
