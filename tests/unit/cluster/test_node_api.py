@@ -210,7 +210,8 @@ async def test_a_worker_is_no_manager(cluster: FakeManaging, api: NodeApi, tmp_p
     worker = cluster.certified(tmp_path)
     cluster.members[_node(worker)] = "manager"  # wanted, but its certificate does not say so
     link = _link(worker, api.port)
-    for verb in (link.grant_member(MemberRequest((HOST,), "https://x:2378")), link.manager_ready("x:2377")):
+    grant = link.grant_member(MemberRequest((HOST,), "https://x:2378"))
+    for verb in (grant, link.promote_member(5), link.manager_ready("x:2377")):
         with pytest.raises(Forbidden, match="^only a manager may ask for this$"):
             await verb
     await link.close()
