@@ -138,15 +138,21 @@ async def test_managers_are_learned_from_beats(cluster: FakeManaging, api: NodeA
         assert link.managers == (here, "192.0.2.7:2377")
 
 
-async def test_a_restarted_manager_is_found_at_the_first_call(
+async def test_a_connection_that_ends_at_the_moment_of_its_use_is_no_error(
     cluster: FakeManaging, manager: IdentityFiles, tmp_path: Path
 ) -> None:
-    async with serving(cluster, manager) as api, linked(cluster.certified(tmp_path), api.port) as link:
-        port = api.port
-        await link.beat(Report(1, 1))
-        await api.close()
-        async with serving(cluster, manager, port=port):
-            await link.beat(Report(2, 1))
+    connections = 0
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull")
+        await reader.readuntil(b"\r\n\r\n")
+
+    async with impostor(manager, once) as port, linked(cluster.certified(tmp_path), port) as link:
+        await link.leave()
+        await link.leave()
+    assert connections == 2
 
 
 async def test_a_stream_ends_with_its_manager(cluster: FakeManaging, api: NodeApi, tmp_path: Path) -> None:
@@ -229,15 +235,20 @@ async def test_older_tls_is_not_spoken(cluster: FakeManaging, manager: IdentityF
 
 
 _OK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-_ANSWERS: dict[str, tuple[bytes, type[TowlineError]]] = {
-    "nothing": (b"", Unavailable),
-    "no HTTP": (b"SSH-2.0-x\r\n\r\n", Unavailable),
-    "another page": (b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nhello", Unavailable),
-    "redirect": (b"HTTP/1.1 302 Found\r\nLocation: https://192.0.2.1/\r\nContent-Length: 0\r\n\r\n", Unavailable),
-    "cut": (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n[", Unavailable),
-    "no JSON": (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n[", Failure),
-    "other type": (b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"x', Failure),
-    "too long": (_OK + b"400\r\n" + b" " * 1024 + b"\r\n", Unavailable),
+_LONG = b"HTTP/1.1 200 OK\r\nContent-Length: 1002\r\n\r\n[" + b" " * 1000 + b"]"
+_ANSWERS: dict[str, tuple[bytes, type[TowlineError], str]] = {
+    "nothing": (b"", Unavailable, "it closed the connection"),
+    "no HTTP": (b"SSH-2.0-x\r\n\r\n", Unavailable, ""),
+    "another page": (b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nhello", Unavailable, "is not understood"),
+    "redirect": (
+        b"HTTP/1.1 302 Found\r\nLocation: https://192.0.2.1/\r\nContent-Length: 0\r\n\r\n",
+        Unavailable,
+        "is not understood",
+    ),
+    "cut": (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n[", Unavailable, ""),
+    "no JSON": (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n[", Failure, "is not understood"),
+    "other type": (b'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"x"', Failure, "is not understood"),
+    "too long": (_LONG, Unavailable, "more than 1000 bytes"),
 }
 
 
@@ -246,16 +257,17 @@ async def test_a_bad_answer_is_an_error_of_ours(
     cluster: FakeManaging, manager: IdentityFiles, tmp_path: Path, answer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchange, "LARGEST_ANSWER", 1000)
-    text, kind = _ANSWERS[answer]
+    text, kind, why = _ANSWERS[answer]
     async with impostor(manager, says(text)) as port, linked(cluster.certified(tmp_path), port) as link:
-        with pytest.raises(kind):
+        with pytest.raises(kind, match=why or None):
             await link.blocks()
 
 
 _STREAMS = {
     "half a line": b'10\r\n{"revision":2,"n\r\n0\r\n\r\n',
     "no JSON": b"6\r\n{{{{{\n\r\n",
-    "too long": b"7d0\r\n" + b"x" * 2000 + b"\r\n",
+    "too long": b"7d0\r\n" + b"x" * 2000 + b"\r\n0\r\n\r\n",
+    "too long, and whole": b'7d0\r\n{"revision":3}' + b" " * 1985 + b"\n\r\n0\r\n\r\n",
     "cut in a chunk": b'50\r\n{"revision":2',
 }
 

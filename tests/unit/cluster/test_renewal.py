@@ -110,6 +110,7 @@ async def test_it_tries_again(managers: Managers, monkeypatch: pytest.MonkeyPatc
 async def test_a_certificate_that_is_not_ours_is_not_kept(managers: Managers, tmp_path: Path) -> None:
     before = managers.files.credentials()
     other = Managers(tmp_path)
+    other.cluster.id = managers.cluster.id
     other.cluster.members[managers.node] = "worker"
 
     async def of_another_root(request: bytes) -> bytes:
