@@ -1,9 +1,8 @@
-"""The link to managers on real sockets: which manager is asked, and what happens when one is gone, or is none."""
+"""The link to a manager on real sockets: connections that end, certificates that change, and what is no manager."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,10 +13,11 @@ import pytest
 from tests.support.node_api import HOST, FakeManaging, serving, unverified
 from towline.cluster import exchange
 from towline.cluster.client import RemoteLink
-from towline.cluster.contract import Report, Update
+from towline.cluster.contract import Update
 from towline.cluster.identity import IdentityFiles
 from towline.cluster.server import NodeApi
-from towline.model.errors import Failure, NotFound, TowlineError, Unavailable
+from towline.cluster.update_lines import LineReader
+from towline.model.errors import Failure, TowlineError, Unavailable
 
 
 @pytest.fixture
@@ -80,62 +80,6 @@ def says(text: bytes, *, then: bytes = b"") -> Speak:
 
 async def _next(stream: AsyncIterator[Update]) -> Update:
     return await anext(stream)
-
-
-def free_port() -> int:
-    """Nobody listens there."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
-
-async def test_the_next_manager_is_asked_and_kept(cluster: FakeManaging, api: NodeApi, tmp_path: Path) -> None:
-    dead = free_port()
-    async with linked(cluster.certified(tmp_path), dead, api.port) as link:
-        assert await link.blocks()
-        assert link.managers == (f"{HOST}:{api.port}", f"{HOST}:{dead}")
-        nothing = link.watch("base")
-        cluster.updates.put_nowait(Update(1))
-        assert await anext(nothing) == Update(1)
-
-
-async def test_a_manager_that_cannot_answer_now_is_passed_over(
-    cluster: FakeManaging, api: NodeApi, manager: IdentityFiles, tmp_path: Path
-) -> None:
-    other = FakeManaging()
-    other.id, other.root, other.members = cluster.id, cluster.root, cluster.members
-    async with serving(other, manager) as second, linked(cluster.certified(tmp_path), api.port, second.port) as link:
-        cluster.fails = Unavailable("etcd does not answer")
-        assert await link.blocks()
-        assert [call[1] for call in other.calls] == ["blocks"]
-        other.fails = NotFound("it is gone")
-        with pytest.raises(NotFound):  # an answer is an answer: the first manager is not asked
-            await link.blocks()
-        assert [call[1] for call in cluster.calls] == ["blocks"]
-
-
-async def test_without_any_each_is_told_with_its_reason(cluster: FakeManaging, tmp_path: Path) -> None:
-    ports = free_port(), free_port()
-    files = cluster.certified(tmp_path)
-    async with linked(files, *ports) as link:
-        with pytest.raises(Unavailable, match=f"no manager answers: .*{ports[0]}: .*; .*{ports[1]}: "):
-            await link.blocks()
-        with pytest.raises(Unavailable, match="no manager answers"):
-            await anext(link.watch("base"))
-    async with linked(files) as link:
-        with pytest.raises(Unavailable, match="none is known"):
-            await link.blocks()
-
-
-async def test_managers_are_learned_from_beats(cluster: FakeManaging, api: NodeApi, tmp_path: Path) -> None:
-    here = f"{HOST}:{api.port}"
-    async with linked(cluster.certified(tmp_path), api.port) as link:
-        cluster.managers = ("192.0.2.7:2377", here)
-        await link.beat(Report(1, 1))
-        assert link.managers == (here, "192.0.2.7:2377")
-        cluster.managers = ()
-        await link.beat(Report(1, 1))
-        assert link.managers == (here, "192.0.2.7:2377")
 
 
 async def test_a_connection_that_ends_at_the_moment_of_its_use_is_no_error(
@@ -276,7 +220,7 @@ _STREAMS = {
 async def test_a_broken_stream_is_unavailable(
     cluster: FakeManaging, manager: IdentityFiles, tmp_path: Path, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "LARGEST_LINE", 1000)
+    monkeypatch.setattr("towline.cluster.client.LineReader", lambda: LineReader(1000))
     first = b'f\r\n{"revision":1}\n\r\n'
     async with (
         impostor(manager, says(_OK + first, then=_STREAMS[broken])) as port,
