@@ -57,9 +57,9 @@ class LineReader:
         for piece in more:
             line = b"".join(self._pieces)
             self._pieces, self._size = [], 0
-            self._keep(piece)
             if line and (update := self._whole(line)) is not None:
                 yield update
+            self._keep(piece)
 
     def _keep(self, piece: bytes) -> None:
         if piece:
