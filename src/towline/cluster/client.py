@@ -49,8 +49,6 @@ T = TypeVar("T")
 
 _CONNECT, _READ, _ANSWER = 2.0, 4.0, 12.0
 """Seconds. A manager tries a change for ten."""
-_PROMOTION = 75.0
-"""Seconds until a member of etcd has caught up."""
 _PATIENCE = 4.0
 """Seconds for which managers that cannot be reached are tried again."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 0.8
