@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import endpoints, names, networks, report, traffic
+from bench import endpoints, names, networks, ports, report, traffic
 from bench.client import BadReply
 from bench.inside import LoadFailed
 from bench.networks import Limits
@@ -20,7 +20,7 @@ from bench.peers import Engine, EngineFailed, TooSlow, dockerd, towlined
 from bench.plugins import Plugin, PluginFailed, installed, version
 from bench.recorder import Recorder, progress
 
-_CASES = ("networks", "endpoints", "names", "traffic")
+_CASES = ("networks", "endpoints", "ports", "names", "traffic")
 _RESTART_LEVEL = 1000  # start-up and memory are measured again with this many networks
 _FULL = Limits(rounds=40, seconds=60.0, fill_seconds=400.0, starts=5, start_seconds=300.0)
 _QUICK = Limits(rounds=10, seconds=20.0, fill_seconds=30.0, starts=2, start_seconds=60.0)
@@ -64,6 +64,8 @@ def _run(
     quick: bool = options.quick
     if "endpoints" in options.cases:
         endpoints.measure(engines, plugins, recorder, endpoints.QUICK if quick else endpoints.FULL)
+    if "ports" in options.cases:
+        ports.measure(engines, recorder, ports=200 if quick else 10_000, rounds=3 if quick else 20)
     if "names" in options.cases:
         progress("names, from inside")
         names.measure(engines, recorder, rounds=2 if quick else 10, seconds=0.5 if quick else 1.0)

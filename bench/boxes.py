@@ -23,16 +23,17 @@ _SLEEP = ["sleep", "1000000"]
 
 
 class Box(msgspec.Struct, frozen=True):
-    """targets: its ports that are published, the first on host port `FIRST_PORT`, the second on the next, and so on."""
+    """targets: its ports that are published, the first on host port `first`, the second on the next, and so on."""
 
     name: str
     network: str
     targets: tuple[int, ...] = ()
+    first: int = FIRST_PORT
 
     @property
     def published(self) -> Iterable[tuple[int, int]]:
         """(host port, port)."""
-        return enumerate(self.targets, FIRST_PORT)
+        return enumerate(self.targets, self.first)
 
 
 class Dialect(Protocol):

@@ -62,6 +62,10 @@ def _steady(ours: Mapping[Key, float]) -> Iterator[Target]:
     if {("create", 0), ("create", 10_000)} <= ours.keys():
         growth = ours["create", 10_000] / ours["create", 0]
         yield Target("create, 10000 networks: at most 1.5 times", f"{growth:.2f}", growth <= 1.5)
+    beside = "connect, 1 port, beside ports"
+    if {(beside, 0), (beside, 10_000)} <= ours.keys():
+        growth = ours[beside, 10_000] / ours[beside, 0]
+        yield Target("connect, 1 port, beside 10000 ports: at most 1.5 times", f"{growth:.2f}", growth <= 1.5)
     levels = sorted(level for case, level in ours if case == IN_A_ROW)
     if len(levels) > 1:
         growth = ours[IN_A_ROW, levels[-1]] / ours[IN_A_ROW, levels[0]]
