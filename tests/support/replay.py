@@ -163,8 +163,12 @@ _TRACKED = _tracked()
 
 def _headers(step: Mapping[str, Any], difference: Difference | None) -> Mapping[str, str]:
     """What is answered instead of an empty body is JSON."""
-    headers: Mapping[str, str] = step["headers"]
-    return headers if difference is None else {"content-type": "application/json", **headers}
+    headers: dict[str, str] = dict(step["headers"])
+    if difference is not None and difference.body == "":
+        headers.pop("content-type", None)
+    elif difference is not None:
+        headers.setdefault("content-type", "application/json")
+    return headers
 
 
 def _compare_headers(expected: Mapping[str, str], actual: Mapping[str, str]) -> Iterator[str]:

@@ -301,5 +301,9 @@ class Agent:
             if follower is not None and follower.own is not None:
                 follower.told(puts, gone)
 
+    async def publish_now(self, network_id: str) -> None:
+        """Do not wait for the next settling: whoever asks next is to see what is here. As `Link.publish`."""
+        await self._publish(network_id)
+
     async def _published(self, network_id: str) -> dict[str, Peer]:
         return {peer.id: peer for peer in await self._link.published() if peer.network == network_id}

@@ -245,7 +245,10 @@ class SwarmNode:
         return Created(network.id)
 
     async def remove(self, network: Network) -> None:
-        await self._manager().remove_network(network.id)
+        """What has just left the network here must not stand in its way."""
+        membership = self._manager()
+        await membership.agent.publish_now(network.id)
+        await membership.remove_network(network.id)
 
     async def prepare(self, network_id: str) -> None:
         if self._membership is not None:
