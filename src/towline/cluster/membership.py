@@ -16,6 +16,7 @@ from towline.cluster.copy import ClusterCopy
 from towline.cluster.follower import Pauses
 from towline.cluster.identity import Identity, IdentityFiles
 from towline.cluster.manager import LocalLink
+from towline.cluster.renewal import Renewal
 from towline.cluster.stack import Stack
 from towline.cluster.surroundings import Surroundings
 from towline.model.cluster import (
@@ -54,6 +55,7 @@ class Membership:
         self._stack: Stack | None = None
         self._changing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._renewal = Renewal(files, self._link.renew, self._renewed, clock=lambda: around.clock() / 1e9)
         self._trouble = ""
         self.role: Role = pki.subject_of(files.credentials().certificate).role
         around.identify(identity.node, identity.data_path)
@@ -89,11 +91,13 @@ class Membership:
 
     def start(self) -> None:
         self.agent.start()
+        self._renewal.start()
         if self.role == "manager" and self._stack is None:
             self._later(self._resume())
 
     async def close(self) -> None:
         """Networks and their traffic stay as they are."""
+        await self._renewal.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -177,26 +181,16 @@ class Membership:
             self.identity = replace(self.identity, managers=managers, complete=True)
             self._files.save(self.identity)
         self._later(self._follow_uplink())
-        since, until = pki.life_of(self._files.credentials().certificate)
-        old = self._around.clock() / 1e9 > (since + until) / 2
-        if (role != self.role or old) and not self._changing.locked():
-            self._later(self._renew(role))
+        self._renewal.told_role(role)
 
-    async def _renew(self, role: Role) -> None:
-        """A new certificate, and what follows from its role."""
+    async def _renewed(self, role: Role) -> None:
+        """There is a new certificate; perhaps it says another role."""
         async with self._changing:
-            try:
-                signing = pki.new_request()
-                certificate = (await self._link.renew(signing.certificate.encode())).decode()
-                subject = pki.subject_of(certificate)
-                self._files.save_certificate(certificate, signing.key)
-                await self._link.remote.reload()
-                if self._stack is not None:
-                    self._stack.reload()
-                if subject.role != self.role:
-                    await self._become(subject.role)
-            except TowlineError as error:
-                log.warning("the certificate is renewed later", extra={"fields": {"role": role, "why": str(error)}})
+            await self._link.remote.reload()
+            if self._stack is not None:
+                self._stack.reload()
+            if role != self.role:
+                await self._become(role)
 
     async def _become(self, role: Role) -> None:
         log.info("this node has another role now", extra={"fields": {"role": role}})

@@ -113,7 +113,8 @@ class Renewal:
             if left <= 0:
                 return
             try:
-                await asyncio.wait_for(self._asked.wait(), min(left, _LONGEST_WAIT))
+                async with asyncio.timeout(min(left, _LONGEST_WAIT)):
+                    await self._asked.wait()
             except TimeoutError:
                 continue
 
