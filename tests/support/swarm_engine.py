@@ -31,7 +31,7 @@ class SwarmEngine(FakeEngine):
             return await super().create_network(request, wait=wait)
         network = await self.manager.networks.create(request)
         self.learn(network)
-        self.events.publish(network_event("create", network, time.time_ns()))
+        self.events.publish(network_event("create", network.id, network.name, time.time_ns()))
         return Created(network.id)
 
     async def remove_network(self, term: str, *, wait: bool = False) -> None:
@@ -41,7 +41,7 @@ class SwarmEngine(FakeEngine):
             return
         await self.manager.networks.remove(network.id)
         self._store.update([Delete(Network, network.id)])
-        self.events.publish(network_event("remove", network, time.time_ns()))
+        self.events.publish(network_event("remove", network.id, network.name, time.time_ns()))
 
     def subnet_status(self, network_id: str) -> dict[str, SubnetStatus]:
         return dict(self.manager.networks.statuses(network_id)) or super().subnet_status(network_id)

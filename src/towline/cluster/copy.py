@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from towline.cluster.contract import Update
-from towline.model.cluster import Alive, Cluster, Node
+from towline.model.cluster import Alive, Cluster, Node, NodeStatus
 
 
 class ClusterCopy:
@@ -15,6 +15,24 @@ class ClusterCopy:
         self.nodes: dict[str, Node] = {}
         self.alive: dict[str, Alive] = {}
         self.networks: dict[str, str] = {}
+
+    def clone(self) -> ClusterCopy:
+        other = ClusterCopy()
+        other.revision, other.cluster = self.revision, self.cluster
+        other.nodes, other.alive, other.networks = dict(self.nodes), dict(self.alive), dict(self.networks)
+        return other
+
+    def status(self, node_id: str) -> NodeStatus | None:
+        """As far as any node can tell: who leads, only managers know."""
+        node = self.nodes.get(node_id)
+        if node is None:
+            return None
+        alive = self.alive.get(node_id)
+        reachable = bool(node.manager_address) and alive is not None
+        return NodeStatus(node, "ready" if alive else "down", reachable=reachable, alive=alive)
+
+    def statuses(self) -> list[NodeStatus]:
+        return [status for status in map(self.status, list(self.nodes)) if status is not None]
 
     def apply(self, update: Update) -> None:
         if update.snapshot:

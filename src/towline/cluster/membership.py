@@ -33,10 +33,10 @@ from towline.model.cluster import (
     SwarmState,
 )
 from towline.model.errors import TowlineError, Unavailable
-from towline.model.events import Event
-from towline.model.network import SWARM, Network, SubnetStatus
+from towline.model.network import Network, SubnetStatus
 from towline.model.requests import CreateNetwork, UpdateSwarm
 from towline.policy.swarm import PREPARING
+from towline.policy.swarm_events import CREATED, network_event, node_event
 
 log = logging.getLogger(__name__)
 
@@ -214,20 +214,19 @@ class Membership:
         """Docker's events of the swarm, which managers publish. A snapshot is no news."""
         if update.snapshot or not self.control:
             return
+        now, publish = self._around.clock(), self._around.publish
         for network in update.networks:
-            for action in ["update"] if network.id in before.networks else ["create", "update"]:
-                self._publish("network", action, network.id, network.name)
+            for action in CREATED if network.id not in before.networks else CREATED[1:]:
+                publish(network_event(action, network.id, network.name, now))
         for network_id in update.gone_networks:
-            self._publish("network", "remove", network_id, before.networks.get(network_id, network_id))
-        for node in update.nodes:
-            action = "update" if node.id in before.nodes else "create"
-            self._publish("node", action, node.id, node.description.hostname)
-        for node_id in update.gone_nodes:
-            gone = before.nodes.get(node_id)
-            self._publish("node", "remove", node_id, gone.description.hostname if gone else "")
-
-    def _publish(self, kind: str, action: str, actor: str, name: str) -> None:
-        self._around.publish(Event(kind, action, actor, {"name": name}, SWARM, self._around.clock()))
+            publish(network_event("remove", network_id, before.networks.get(network_id, ""), now))
+        after = before.clone()
+        after.apply(update)
+        concerned = [node.id for node in update.nodes] + [alive.node for alive in update.alive]
+        for node_id in dict.fromkeys([*concerned, *update.gone_nodes, *update.gone_alive]):
+            event = node_event(before.status(node_id), after.status(node_id), now)
+            if event is not None:
+                publish(event)
 
     # what a manager answers
 
@@ -262,7 +261,7 @@ class Membership:
         )
 
     def status(self) -> ClusterStatus:
-        statuses = self.statuses() if self.control else self._as_told()
+        statuses = self.statuses() if self.control else self.agent.copy.statuses()
         return ClusterStatus(
             self.agent.copy.revision, tuple(statuses), self.agent.silence, cluster=self.identity.cluster
         )
@@ -278,18 +277,6 @@ class Membership:
 
     def statuses(self) -> list[NodeStatus]:
         return self._stack.manager.nodes.statuses() if self._stack is not None and self._stack.ready else []
-
-    def _as_told(self) -> list[NodeStatus]:
-        """As this node's copy has it."""
-        copy = self.agent.copy
-        found = []
-        for node in copy.nodes.values():
-            alive = copy.alive.get(node.id)
-            manages = bool(node.manager_address)
-            found.append(
-                NodeStatus(node, "ready" if alive else "down", reachable=manages and alive is not None, alive=alive)
-            )
-        return found
 
     def _managers(self) -> list[NodeStatus]:
         return [status for status in self.statuses() if status.node.manager_address]

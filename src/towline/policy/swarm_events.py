@@ -10,15 +10,18 @@ from typing import Literal
 
 from towline.model.cluster import NodeStatus
 from towline.model.events import Event
-from towline.model.network import Network
 
 Action = Literal["create", "update", "remove"]
 SCOPE = "swarm"
 
 
-def network_event(action: Action, network: Network, now: int) -> Event:
+CREATED: tuple[Action, Action] = ("create", "update")
+"""What Docker tells of a new network: the update is when it has its subnets, which is at once here."""
+
+
+def network_event(action: Action, network_id: str, name: str, now: int) -> Event:
     """now: nanoseconds since the epoch."""
-    return Event("network", action, network.id, {"name": network.name}, SCOPE, now)
+    return Event("network", action, network_id, {"name": name}, SCOPE, now)
 
 
 def node_event(old: NodeStatus | None, new: NodeStatus | None, now: int) -> Event | None:
