@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from ipaddress import ip_interface, ip_network
 
 from msgspec.structs import replace
 
@@ -14,7 +15,8 @@ from towline.model.network import Network
 
 
 class FakeManagers:
-    """away: no call is answered, open streams end. Counts `beats`."""
+    """away: no call is answered, open streams end. refused: endpoints that cannot be published.
+    refuses_blocks: none is taken back. Counts `beats`."""
 
     def __init__(self) -> None:
         self.revision = 1
@@ -24,6 +26,8 @@ class FakeManagers:
         self.blocks: dict[str, Block] = {}
         self.beats: list[tuple[str, Report]] = []
         self.lose_answers = False
+        self.refused: set[str] = set()
+        self.refuses_blocks = False
         self._moved = asyncio.Event()
         self._away = False
         self._log: list[tuple[int, str, Update]] = []
@@ -122,6 +126,9 @@ class FakeLink:
             raise NotFound(f"network {network_id} not found")
         for peer in puts:
             assert peer.node == self._node_id
+            if peer.id in self._managers.refused:
+                raise Conflict(f"address {peer.ipv4} is another's")
+        for peer in puts:
             await self._managers.put_peer(peer)
         for peer_id in gone:
             if peer_id in self._managers.peers:
@@ -145,6 +152,12 @@ class FakeLink:
 
     async def return_block(self, block: Block) -> None:
         self._managers.check()
+        if self._managers.refuses_blocks:
+            raise Unavailable("etcd does not answer")
+        prefix = ip_network(block.prefix, strict=False)
+        for peer in await self.published():
+            if peer.network == block.network and ip_interface(peer.ipv4).ip in prefix:
+                raise Conflict(f"block {block.prefix} is in use: endpoint {peer.id}")
         self._managers.blocks.pop(block.id, None)
 
     async def blocks(self) -> list[Block]:

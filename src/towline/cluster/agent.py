@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 
 from towline.cluster.contract import Link, Replica, Report, Update
 from towline.cluster.copy import ClusterCopy
@@ -59,6 +60,8 @@ class Agent:
         self._known = asyncio.Event()
         self._reported = asyncio.Event()
         self._dirty: set[str] = set()
+        self._leaving: dict[str, Block] = {}
+        self._publishing = asyncio.Lock()
         self._work = asyncio.Event()
         self._followers: dict[str, Follower] = {}
         self._wanted: dict[str, float] = {}
@@ -130,16 +133,32 @@ class Agent:
     async def lease(self, network_id: str, subnet: str, address: str = "") -> Block:
         """A block for this node, known here too. Unavailable, Conflict, NotFound as `Link.lease_block`."""
         block = await self._link.lease_block(network_id, subnet, address)
+        self._leaving.pop(block.id, None)
         await self._replica.set_blocks([block], [])
         return block
 
     async def give_back(self, block: Block) -> None:
-        """Stop handing out of it, then return it. If no manager answers, the next comparison returns it."""
+        """Stop handing out of it, withdraw what is published with its addresses, then return it. If no manager answers,
+        it is returned later."""
         await self._replica.set_blocks([], [block.id])
+        self._leaving[block.id] = block
         try:
-            await self._link.return_block(block)
+            await self._return(block)
         except TowlineError as error:
             log.info("a block is returned later", extra={"fields": {"block": block.id, "why": str(error)}})
+            self._work.set()
+
+    async def _return(self, block: Block) -> None:
+        with suppress(NotFound):
+            await self._publish(block.network)
+        if self._leaving.pop(block.id, None) is not None:
+            try:
+                await self._link.return_block(block)
+            except NotFound:
+                return
+            except TowlineError:
+                self._leaving.setdefault(block.id, block)
+                raise
 
     # jobs
 
@@ -255,7 +274,12 @@ class Agent:
                 except TowlineError as error:
                     log.warning("not published yet", extra={"fields": {"network": network_id, "why": str(error)}})
                     self._dirty.add(network_id)
-            if self._dirty:
+            for block in list(self._leaving.values()):
+                try:
+                    await self._return(block)
+                except TowlineError as error:
+                    log.info("a block is returned later", extra={"fields": {"block": block.id, "why": str(error)}})
+            if self._dirty or self._leaving:
                 await pauses.wait()
                 self._work.set()
 
@@ -291,15 +315,41 @@ class Agent:
 
     async def _publish(self, network_id: str) -> None:
         """Make the cluster's word of this node's endpoints on the network what the node has."""
+        async with self._publishing:
+            await self._publish_differences(network_id)
+
+    async def _publish_differences(self, network_id: str) -> None:
         follower = self._followers.get(network_id)
         own = {peer.id: peer for peer in self._replica.own(network_id)}
         known = await self._published(network_id) if follower is None or follower.own is None else follower.own
         puts = [peer for peer in own.values() if known.get(peer.id) != peer]
         gone = [peer_id for peer_id in known if peer_id not in own]
-        if puts or gone:
-            await self._link.publish(network_id, puts, gone)
-            if follower is not None and follower.own is not None:
-                follower.told(puts, gone)
+        if not puts and not gone:
+            return
+        try:
+            await self._tell(network_id, puts, gone)
+        except Conflict:
+            if len(puts) + len(gone) < 2:
+                raise
+            await self._tell_each(network_id, puts, gone)
+
+    async def _tell_each(self, network_id: str, puts: list[Peer], gone: list[str]) -> None:
+        """One whose address is another's by now keeps no other from being published. Raises the last refusal."""
+        await self._tell(network_id, [], gone)
+        refusal: Conflict | None = None
+        for peer in puts:
+            try:
+                await self._tell(network_id, [peer], [])
+            except Conflict as error:
+                refusal = error
+        if refusal is not None:
+            raise refusal
+
+    async def _tell(self, network_id: str, puts: list[Peer], gone: list[str]) -> None:
+        await self._link.publish(network_id, puts, gone)
+        follower = self._followers.get(network_id)
+        if follower is not None and follower.own is not None:
+            follower.told(puts, gone)
 
     async def publish_now(self, network_id: str) -> None:
         """Do not wait for the next settling: whoever asks next is to see what is here. As `Link.publish`."""

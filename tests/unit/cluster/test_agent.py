@@ -187,6 +187,38 @@ async def test_lease_and_return() -> None:
         assert not bench.replica.held
 
 
+async def test_a_block_goes_back_after_its_last_address_is_withdrawn() -> None:
+    async with _running() as bench:
+        block = await bench.agent.lease("net", "10.0.0.0/24")
+        bench.join(_peer("mine", node=_ME))
+        await _until(lambda: "mine" in bench.managers.peers)
+        bench.leave("mine")
+        await bench.agent.give_back(block)
+        assert not bench.managers.peers
+        assert not bench.managers.blocks
+
+
+async def test_a_block_that_no_manager_took_goes_back_by_itself() -> None:
+    async with _running() as bench:
+        await bench.agent.known(5)
+        block = await bench.agent.lease("net", "10.0.0.0/24")
+        bench.managers.refuses_blocks = True
+        await bench.agent.give_back(block)
+        assert bench.managers.blocks
+        bench.managers.refuses_blocks = False
+        await _until(lambda: not bench.managers.blocks)
+
+
+async def test_an_endpoint_that_is_refused_keeps_no_other_from_being_published() -> None:
+    async with _running() as bench:
+        bench.managers.refused = {"bad"}
+        for peer in ("bad", "good", "fine"):
+            bench.join(_peer(peer, node=_ME))
+        await _until(lambda: bench.managers.peers.keys() == {"good", "fine"})
+        bench.managers.refused = set()
+        await _until(lambda: bench.managers.peers.keys() == {"bad", "good", "fine"})
+
+
 async def test_a_node_that_is_not_heard_is_fenced_until_it_is() -> None:
     async with _running() as bench:
         await _until(lambda: len(bench.managers.beats) > 1)

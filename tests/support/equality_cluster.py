@@ -1,0 +1,104 @@
+"""Do etcd, every node's own view and every kernel agree? Asked of etcd by its own client, and of `ip` and `bridge`."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tests.support.boxes import SANDBOXES
+from tests.support.hosts import Host
+from tests.support.polling import eventually
+
+_PREFIX = "/towline/v1/"
+Rows = dict[str, str]
+
+
+def etcd_records(manager: Host) -> dict[str, dict[str, Any]]:
+    """Everything in etcd by key without prefix, read with a quorum by `etcdctl`."""
+    tls = manager.daemon.data_root / "cluster" / "etcd-tls"
+    files = [f"--{flag}={tls / name}" for flag, name in (("cacert", "ca.pem"), ("cert", "member.pem"))]
+    command = ["etcdctl", "--endpoints=https://127.0.0.1:2379", *files, f"--key={tls / 'member.key'}"]
+    text = manager.net.run(["env", "ETCDCTL_API=3", *command, "get", "--prefix", _PREFIX, "-w", "json"], check=False)
+    assert text, f"etcd of {manager.address} does not answer"
+    pairs = json.loads(text).get("kvs", [])
+    values = {b64decode(pair["key"]).decode(): json.loads(b64decode(pair["value"])) for pair in pairs}
+    return {key.removeprefix(_PREFIX): value["record"] for key, value in values.items()}
+
+
+def published(records: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Endpoints by network and id."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for key, record in records.items():
+        kind, _, rest = key.partition("/")
+        if kind == "endpoint":
+            network, _, endpoint = rest.partition("/")
+            found.setdefault(network, {})[endpoint] = record
+    return found
+
+
+def settled(managers: Sequence[Host], nodes: Iterable[Host], seconds: float = 20.0) -> float:
+    """Seconds until all agree; the last difference fails it. managers: that work, at least one. nodes: all that run."""
+    return eventually(lambda: assert_agreement(managers[0], managers, list(nodes)), seconds)
+
+
+def assert_agreement(witness: Host, managers: Sequence[Host], nodes: Sequence[Host]) -> None:
+    records = etcd_records(witness)
+    endpoints = published(records)
+    networks = {key.partition("/")[2]: record for key, record in records.items() if key.startswith("network/")}
+    ids = {host.address: _node_id(host) for host in nodes}
+    had = {(network, peer) for network, peers in endpoints.items() for peer in peers}
+    assert {(network, peer) for host in nodes for network, peer in _own(host)} == had, "endpoints"
+    assert set(endpoints) <= set(networks)
+    for host in managers:
+        shown = {n["Id"]: n["Name"] for n in host.daemon.http("GET", "/networks").json if n["Scope"] == "swarm"}
+        assert shown == {key: record["name"] for key, record in networks.items()}, host.address
+    for host in nodes:
+        node = ids[host.address]
+        for network, peer in _own(host):
+            assert endpoints[network][peer]["node"] == node, f"{peer} of {host.address}"
+        _assert_kernel(host, node, endpoints)
+        assert host.daemon.http("GET", "/towline/v1/diagnose").json == [], host.address
+
+
+def _node_id(host: Host) -> str:
+    return str(host.daemon.http("GET", "/info").json["Swarm"]["NodeID"])
+
+
+def _own(host: Host) -> set[tuple[str, str]]:
+    """(network, endpoint) on global networks of the sandboxes that run here."""
+    shown = host.daemon.http("GET", SANDBOXES).json
+    networks = {n["Id"] for n in host.daemon.http("GET", "/networks").json if n["Scope"] == "swarm"}
+    return {
+        (endpoint["network"], endpoint["id"])
+        for sandbox in shown
+        for endpoint in sandbox["endpoints"]
+        if endpoint["ifname"] and endpoint["network"] in networks
+    }
+
+
+def _assert_kernel(host: Host, node: str, endpoints: Mapping[str, Mapping[str, dict[str, Any]]]) -> None:
+    """Tunnels of exactly the networks with endpoints here, and on them a row for each endpoint elsewhere."""
+    here = {network for network, peers in endpoints.items() if any(p["node"] == node for p in peers.values())}
+    links = {link["ifname"] for link in json.loads(host.net.run(["ip", "-j", "link"]))}
+    overlays = {name for name in links if name.startswith("vx-")}
+    assert overlays == {f"vx-{network[:12]}" for network in here}, f"tunnels of {host.address}"
+    for network in here:
+        far = [peer for peer in endpoints[network].values() if peer["node"] != node]
+        device = f"vx-{network[:12]}"
+        assert fdb(host, device) == {peer["mac"]: peer["vtep"] for peer in far}, f"FDB of {host.address}"
+        wanted = {peer[k].partition("/")[0]: peer["mac"] for peer in far for k in ("ipv4", "ipv6") if peer.get(k)}
+        assert neighbours(host, device) == wanted, f"neighbours of {host.address}"
+
+
+def fdb(host: Host, device: str) -> Rows:
+    """MAC -> VTEP."""
+    rows = json.loads(host.net.run(["bridge", "-j", "fdb", "show", "dev", device]) or "[]")
+    return {row["mac"]: row["dst"] for row in rows if "dst" in row}
+
+
+def neighbours(host: Host, device: str) -> Rows:
+    """Address -> MAC, permanent ones."""
+    rows = json.loads(host.net.run(["ip", "-j", "neigh", "show", "dev", device, "nud", "permanent"]) or "[]")
+    return {row["dst"]: row["lladdr"] for row in rows}
