@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 STAMP := .venv/.setup-stamp
 
-.PHONY: setup compiled check test test-root demo bench format lock clean
+.PHONY: setup compiled check test test-root demo bench scale format lock clean
 
 setup: $(STAMP)
 $(STAMP): pyproject.toml requirements.lock scripts/setup.sh
@@ -19,7 +19,7 @@ check: compiled           ## format, lint, types, import contract, rings that ne
 test: check test-root     ## everything
 
 compiled: setup           ## bytecode, also where PYTHONDONTWRITEBYTECODE is set: tests start hundreds of daemons
-	@$(PY) -m compileall -q src tests bench
+	@$(PY) -m compileall -q src tests bench scale
 
 test-root: compiled       ## rings that need root: real network namespaces, real daemons
 	$(PY) -m pytest -q tests/netns tests/e2e
@@ -29,6 +29,9 @@ demo: setup               ## half a minute on real kernel objects
 
 bench: setup              ## side by side with dockerd; see docs/benchmarks.md for the variables
 	$(PY) -m bench $(BENCH_ARGS)
+
+scale: setup              ## a cluster of 100 simulated nodes on a real etcd; docs/design/scale.md
+	$(PY) -m scale $(SCALE_ARGS)
 
 format: setup
 	.venv/bin/ruff check -q --fix .

@@ -41,6 +41,7 @@ class Follower:
         self.caught_up = asyncio.Event()
         self.own: dict[str, Peer] | None = None
         self.revision = 0
+        self._others: set[str] = set()
         self._node_id = node_id
         self._network_id = network_id
         self._link = link
@@ -82,12 +83,14 @@ class Follower:
         others = [peer for peer in update.peers if peer.node != self._node_id]
         gone = set(update.gone_peers)
         if update.snapshot:
-            told = {peer.id for peer in others}
-            gone |= {peer.id for peer in self._replica.peers(self._network_id)} - told
+            self._others = {peer.id for peer in self._replica.peers(self._network_id)}
+            gone |= self._others - {peer.id for peer in others}
             self.own = {}
-        known = {peer.id for peer in self._replica.peers(self._network_id)}
-        if others or gone & known:
-            await self._replica.set_peers(self._network_id, others, sorted(gone & known))
+        gone &= self._others
+        if others or gone:
+            await self._replica.set_peers(self._network_id, others, sorted(gone))
+            self._others.update(peer.id for peer in others)
+            self._others -= gone
         self.revision = update.revision
         self._note_own(update)
         self.caught_up.set()

@@ -1,0 +1,113 @@
+"""A node's link to the managers, with a switch that cuts it, and a meter."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+
+from scale.recorder import Recorder
+from towline.cluster.contract import Beat, Link, Report, Update
+from towline.cluster.update_lines import lines_of
+from towline.model.cluster import Block, Peer
+from towline.model.errors import Unavailable
+
+
+class Weights:
+    """Bytes of an update as the node API sends it; what many are told is weighed once."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Update | None, int] = (None, 0)
+
+    def of(self, update: Update) -> int:
+        if self._last[0] is not update:
+            self._last = (update, sum(map(len, lines_of(update))))
+        return self._last[1]
+
+
+class MeteredLink:
+    """`contract.Link`. bytes, updates: what streams have told."""
+
+    def __init__(self, link: Link, weights: Weights, recorder: Recorder) -> None:
+        self.bytes = 0
+        self.updates = 0
+        self._link = link
+        self._weights = weights
+        self._recorder = recorder
+        self._is_cut = False
+        self._reads: set[asyncio.Future[Update]] = set()
+
+    def cut(self) -> None:
+        """Streams end at once, and nothing goes through any more."""
+        self._is_cut = True
+        for read in self._reads:
+            read.cancel()
+
+    def mend(self) -> None:
+        self._is_cut = False
+
+    async def watch(self, scope: str) -> AsyncIterator[Update]:
+        self._check()
+        stream = self._link.watch(scope)
+        try:
+            while True:
+                try:
+                    update = await self._next(stream)
+                except StopAsyncIteration:
+                    return
+                self.bytes += self._weights.of(update)
+                self.updates += 1
+                yield update
+        finally:
+            await stream.aclose()  # type: ignore[attr-defined]
+
+    async def _next(self, stream: AsyncIterator[Update]) -> Update:
+        """A task of its own, so that a cut ends it and not the reader."""
+        read = asyncio.ensure_future(anext(stream))
+        self._reads.add(read)
+        try:
+            return await read
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if self._is_cut and current is not None and not current.cancelling():
+                raise Unavailable("cut off") from None
+            raise
+        finally:
+            self._reads.discard(read)
+
+    def _check(self) -> None:
+        if self._is_cut:
+            raise Unavailable("cut off")
+
+    async def beat(self, report: Report) -> Beat:
+        self._check()
+        return await self._link.beat(report)
+
+    async def publish(self, network_id: str, puts: Sequence[Peer], gone: Sequence[str]) -> int:
+        self._check()
+        asked = time.monotonic()
+        revision = await self._link.publish(network_id, puts, gone)
+        self._recorder.published(puts, asked, time.monotonic())
+        return revision
+
+    async def published(self) -> list[Peer]:
+        self._check()
+        return await self._link.published()
+
+    async def lease_block(self, network_id: str, subnet: str, address: str = "") -> Block:
+        self._check()
+        return await self._link.lease_block(network_id, subnet, address)
+
+    async def return_block(self, block: Block) -> None:
+        self._check()
+        await self._link.return_block(block)
+
+    async def blocks(self) -> list[Block]:
+        self._check()
+        return await self._link.blocks()
+
+    async def renew(self, request: bytes) -> bytes:
+        return await self._link.renew(request)
+
+    async def leave(self) -> None:
+        await self._link.leave()
