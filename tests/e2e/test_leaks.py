@@ -23,7 +23,7 @@ from tests.support.snapshot import snapshot
 
 JOINS = int(os.environ.get("TOWLINE_LEAK_JOINS") or 500)
 WARM_UP = 50
-GROWTH_KIB = 12 * 1024  # allocator's slack, not a share of the joins: 5,000 stay below it too
+GROWTH_KIB = 16 * 1024  # allocator's slack, not a share of the joins: 5,000 stay below it too
 MOST_THREADS = 40  # of pools that fill when they are needed
 CLIENTS = 4
 LIMIT = pytest.mark.timeout(JOINS // 5 + 120)
