@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 STAMP := .venv/.setup-stamp
 
-.PHONY: setup compiled check test test-root demo bench scale format lock clean
+.PHONY: setup compiled check test test-root demo bench scale format lock clean demo-cluster
 
 setup: $(STAMP)
 $(STAMP): pyproject.toml requirements.lock scripts/setup.sh
@@ -26,6 +26,9 @@ test-root: compiled       ## rings that need root: real network namespaces, real
 
 demo: setup               ## half a minute on real kernel objects
 	$(PY) scripts/demo.py
+
+demo-cluster: setup       ## three hosts as one cluster, in about a minute
+	$(PY) scripts/demo_cluster.py
 
 bench: setup              ## side by side with dockerd; see docs/benchmarks.md for the variables
 	$(PY) -m bench $(BENCH_ARGS)

@@ -1,4 +1,4 @@
-"""What `make demo` happens on: a daemon in namespaces of its own, ways to look at both, and claims about them."""
+"""What the demos happen on: a daemon in namespaces of its own, ways to look at both, and claims about them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 _BIN = Path(sys.executable).parent
 _NAMESPACE = "mount -t tmpfs t /run && mount -t sysfs s /sys && ip link set lo up && echo ready; sleep infinity & wait"
 _DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL")
-_UNSHARE = ("unshare", "-n", "-m", "-p", "--fork", "--kill-child", "--mount-proc", "--propagation", "private")
+_UNSHARE = ("unshare", "-n", "-m", "-p", "-u", "--fork", "--kill-child", "--mount-proc", "--propagation", "private")
 WELCOME = "Welcome to the shop"
 _PROGRAMS = {
     "get": """
@@ -35,6 +35,7 @@ def leave(*_):
     global alive
     alive = False
 signal.signal(signal.SIGINT, leave)
+signal.signal(signal.SIGTERM, leave)
 connection.connect()
 connection.auto_open = False
 print("connected", flush=True)
@@ -82,8 +83,8 @@ def claim_soon(text: str, test: Callable[[], bool], seconds: float = 10.0) -> No
     claim(f"{text} ({(time.monotonic() - started) * 1000:.0f} ms)", true)
 
 
-def show(command: str, output: str) -> None:
-    print(f"  {DIM}$ {command}{PLAIN}")
+def show(command: str, output: str, host: str = "") -> None:
+    print(f"  {DIM}{host}$ {command}{PLAIN}")
     print("".join(f"    {line}\n" for line in output.rstrip().splitlines()), end="", flush=True)
 
 
@@ -98,22 +99,25 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class Stage:
-    """One namespace, one daemon in it, and what it takes to look at both."""
+    """One namespace, one daemon in it, and what it takes to look at both. name: the host's, where there are several."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, name: str = "") -> None:
         self._directory = directory
+        self.name = name
         self._socket = directory / "docker.sock"
         self._daemon: subprocess.Popen[bytes] | None = None
         self._programs: list[subprocess.Popen[str]] = []
         (directory / "www").mkdir()
         (directory / "www" / "index.html").write_text(WELCOME + "\n")
-        for name, text in _PROGRAMS.items():
-            (directory / name).write_text(f"#!{sys.executable}\n{text}")
-            (directory / name).chmod(0o755)
-        self._holder = subprocess.Popen([*_DIE_WITH_US, *_UNSHARE, "sh", "-c", _NAMESPACE], stdout=subprocess.PIPE)
+        for program, text in _PROGRAMS.items():
+            (directory / program).write_text(f"#!{sys.executable}\n{text}")
+            (directory / program).chmod(0o755)
+        setup = f"hostname {name or 'demo'} && {_NAMESPACE}"
+        self._holder = subprocess.Popen([*_DIE_WITH_US, *_UNSHARE, "sh", "-c", setup], stdout=subprocess.PIPE)
         assert self._holder.stdout is not None
-        claim("a network namespace of its own, empty", self._holder.stdout.readline() == b"ready\n")
-        self._first = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children").read_text().strip()
+        whose = f"{name}: " if name else ""
+        claim(f"{whose}a network namespace of its own, empty", self._holder.stdout.readline() == b"ready\n")
+        self.first = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children").read_text().strip()
 
     def start_daemon(self) -> None:
         at = self._directory
@@ -121,7 +125,7 @@ class Stage:
         argv += ["--pidfile", f"{at}/pid", "--host", f"unix://{self._socket}"]
         with (at / "log").open("ab") as log:
             self._daemon = subprocess.Popen([*_DIE_WITH_US, *self._inside(argv)], stdout=log, stderr=log)
-        claim_soon("the daemon answers", self._answers, 20.0)
+        claim_soon(f"{self.name + ': ' if self.name else ''}the daemon answers", self._answers, 20.0)
 
     def end_daemon(self, number: int) -> int:
         """Send it a signal; answers its exit status."""
@@ -133,18 +137,22 @@ class Stage:
         """Run the docker CLI, or ours where docker is not installed, and show it."""
         program = shutil.which("docker") or str(_BIN / "towline")
         output = _run([program, "-H", f"unix://{self._socket}", *words])
-        show(f"{Path(program).name} {' '.join(words)}", output)
+        show(f"{Path(program).name} {' '.join(words)}", output, self.name)
         return output
 
     def towline(self, *words: str) -> str:
         output = _run(self._inside([str(_BIN / "towline"), "-H", f"unix://{self._socket}", *words]))
-        show(f"towline {' '.join(words)}".replace(f"{self._directory}/", "").replace(sys.executable, "python3"), output)
+        show(
+            f"towline {' '.join(words)}".replace(f"{self._directory}/", "").replace(sys.executable, "python3"),
+            output,
+            self.name,
+        )
         return output
 
     def get(self, url: str, *, where: Sequence[str] = ()) -> str:
         """What a web page says, or why there is none. where: words that begin the command, such as `ip netns exec`."""
         output = _run(self._inside([*where, self.program("get"), url]))
-        show(" ".join([*where, "get", url]), output)
+        show(" ".join([*where, "get", url]), output, self.name)
         return output.strip()
 
     def exec_get(self, sandbox: str, url: str, *patience: str) -> str:
@@ -155,9 +163,14 @@ class Stage:
         """A detached sandbox; words: more flags, and the command."""
         self.towline("run", "-d", "--name", name, "--network", network, *words)
 
-    def shop(self) -> list[str]:
+    def shop(self, port: int = 80) -> list[str]:
         """A web server's command."""
-        return [sys.executable, "-m", "http.server", "--protocol", "HTTP/1.1", "-d", f"{self._directory}/www", "80"]
+        argv = [sys.executable, "-m", "http.server", "--protocol", "HTTP/1.1", "-d", f"{self._directory}/www"]
+        return [*argv, str(port)]
+
+    def logs(self, name: str) -> str:
+        """What a detached sandbox has written."""
+        return _run(self._inside([str(_BIN / "towline"), "-H", f"unix://{self._socket}", "logs", name]))
 
     def processes(self) -> list[str]:
         """Commands that run in the namespace, without the first one, which holds it."""
@@ -181,7 +194,7 @@ class Stage:
         """Run a program in the namespace, beside the daemon."""
         output = _run(self._inside(command.split()))
         if not quiet:
-            show(command, output)
+            show(command, output, self.name)
         return output
 
     def start(self, command: str) -> subprocess.Popen[str]:
@@ -195,6 +208,20 @@ class Stage:
     def networks(self) -> dict[str, str]:
         """Name -> id, asked over the API."""
         return {network["Name"]: network["Id"] for network in self._get("/networks")}
+
+    def ask(self, target: str) -> Any:
+        """What the API says."""
+        return self._get(target)
+
+    def refused(self, *words: str) -> str:
+        """What the docker CLI says when it is told no."""
+        program = shutil.which("docker") or str(_BIN / "towline")
+        done = subprocess.run(
+            [program, "-H", f"unix://{self._socket}", *words], capture_output=True, text=True, check=False, timeout=60
+        )
+        claim("it is refused", done.returncode != 0)
+        show(f"{Path(program).name} {' '.join(words)}", done.stderr, self.name)
+        return done.stderr
 
     def gateway(self, name: str) -> str:
         """The gateway of a network as CIDR, from what the API says."""
@@ -221,7 +248,7 @@ class Stage:
                 process.wait()
 
     def _inside(self, argv: list[str]) -> list[str]:
-        return ["nsenter", "-t", self._first, "-n", "-m", "-p", "--", *argv]
+        return ["nsenter", "-t", self.first, "-n", "-m", "-p", "-u", "--", *argv]
 
     def _answers(self) -> bool:
         assert self._daemon is not None

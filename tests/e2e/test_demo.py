@@ -1,4 +1,4 @@
-"""`make demo` passes, and it fails when a claim of its is false."""
+"""`make demo` and `make demo-cluster` pass, and they fail when a claim of theirs is false."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +21,7 @@ def run_demo(path: str, script: Path = ROOT / "scripts" / "demo.py") -> subproce
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=110,
+        timeout=300,
     )
 
 
@@ -55,3 +57,32 @@ def test_demo_fails_when_no_port_is_published(tmp_path: Path) -> None:
     done = run_demo(os.environ["PATH"], tmp_path / "demo.py")
     assert done.returncode == 1, done.stdout
     assert "NOT TRUE: its published port answers this host" in done.stdout
+
+
+@pytest.mark.timeout(300)
+def test_the_demo_of_a_cluster_shows_that_all_its_claims_are_true() -> None:
+    done = run_demo(os.environ["PATH"], ROOT / "scripts" / "demo_cluster.py")
+    assert done.returncode == 0, done.stdout
+    assert "NOT TRUE" not in done.stdout
+    assert done.stdout.count("  ok ") >= 60
+
+
+@pytest.mark.timeout(300)
+def test_the_demo_of_a_cluster_fails_when_a_network_is_not_isolated(tmp_path: Path) -> None:
+    """A copy of the story in which the vault is on the shop's network."""
+    for name in ("demo_cluster.py", "demo_switch.py", "demo_stage.py"):
+        text = (ROOT / "scripts" / name).read_text()
+        (tmp_path / name).write_text(text.replace('"vault", "back"', '"vault", "wide"'))
+    done = run_demo(os.environ["PATH"], tmp_path / "demo_cluster.py")
+    assert done.returncode == 1, done.stdout
+    assert "NOT TRUE: vault, on host2, reaches safe, on host3" in done.stdout
+
+
+@pytest.mark.timeout(300)
+def test_the_demo_of_a_cluster_fails_when_no_cable_is_cut(tmp_path: Path) -> None:
+    for name in ("demo_cluster.py", "demo_switch.py", "demo_stage.py"):
+        text = (ROOT / "scripts" / name).read_text()
+        (tmp_path / name).write_text(text.replace("port{number} down", "port{number} up"))
+    done = run_demo(os.environ["PATH"], tmp_path / "demo_cluster.py")
+    assert done.returncode == 1, done.stdout
+    assert "NOT TRUE: host3 knows no kiosk" in done.stdout
