@@ -32,5 +32,11 @@ def start_server(namespace: str) -> subprocess.Popen[str]:
     return server
 
 
+def start_reacher(namespace: str) -> subprocess.Popen[str]:
+    """`bench.load.reach`, by its streams. The caller kills it."""
+    command = _command(namespace, "reach")
+    return subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 def _command(namespace: str, *words: str) -> list[str]:
     return [*_DIE_WITH_US, "nsenter", f"--net={namespace}", "--", sys.executable, "-S", "-m", "bench.load", *words]

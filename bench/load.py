@@ -17,6 +17,7 @@ STREAM, ECHO = 5001, 5002
 _CHUNK = 1 << 20
 _WINDOW, _SOCKETS = 16, 8
 _LONGEST_SECONDS = 5.0
+_REACH_SECONDS = 30.0
 
 
 def question(name: str, number: int = 0) -> bytes:
@@ -91,6 +92,41 @@ def transactions(address: str, port: int, seconds: float) -> float:
         return count / (time.perf_counter() - started)
 
 
+def reach() -> None:
+    """A line `reach NAME` on standard input: ask for its address and connect to port `ECHO` there until both succeed.
+    `gone NAME`: until its name has no address. Prints when, by the machine's monotonic clock; ends where it is not
+    within `_REACH_SECONDS`."""
+    for line in sys.stdin:
+        verb, name = line.split()
+        end = time.perf_counter() + _REACH_SECONDS
+        while not (_reached(name) if verb == "reach" else not _asked(name, 0.1)):
+            if time.perf_counter() > end:
+                return
+        print(time.perf_counter(), flush=True)
+
+
+def _asked(name: str, patience: float) -> str:
+    """Its address; "" if there is none within `patience` seconds, or the answer says so."""
+    with _resolver() as sock:
+        sock.settimeout(patience)
+        try:
+            sock.send(question(name))
+            data = sock.recv(512)
+        except OSError:
+            return ""
+        return socket.inet_ntoa(data[-4:]) if is_answer(data) else ""
+
+
+def _reached(name: str) -> bool:
+    if not (address := _asked(name, 0.005)):
+        return False
+    try:
+        with socket.create_connection((address, ECHO), 0.05):
+            return True
+    except OSError:
+        return False
+
+
 def serve() -> None:
     """Take what comes on port `STREAM`, and one byte in the end; send back what comes on `ECHO`. Never returns."""
     listeners = {port: socket.create_server(("0.0.0.0", port)) for port in (STREAM, ECHO)}
@@ -125,6 +161,8 @@ def main(argv: list[str]) -> None:
     match argv:
         case ["serve"]:
             serve()
+        case ["reach"]:
+            reach()
         case ["latency", name, seconds]:
             print(json.dumps(latency(name, float(seconds))))
         case ["rate", name, seconds]:

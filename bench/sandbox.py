@@ -70,14 +70,14 @@ class Sandbox:
         assert self._holder.stderr is not None
         if self._holder.stdout.readline() != "ready\n":
             raise RuntimeError(f"cannot make a namespace: {self._holder.stderr.read().strip()}")
-        self._first = _only_child(self._holder.pid)
-        self._links = Path(f"/proc/{self._first}/root/sys/class/net")
+        self.first = _only_child(self._holder.pid)
+        self._links = Path(f"/proc/{self.first}/root/sys/class/net")
 
     def spawn(self, argv: list[str], log: Path) -> Program:
         """Start a program inside. It dies with this process."""
         with log.open("ab") as output:
             entry = subprocess.Popen(
-                [*_DIE_WITH_US, "nsenter", "-t", str(self._first), "-n", "-m", "-p", "--", *argv],
+                [*_DIE_WITH_US, "nsenter", "-t", str(self.first), "-n", "-m", "-p", "--", *argv],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -86,7 +86,7 @@ class Sandbox:
 
     def entering(self, argv: list[str]) -> list[str]:
         """The command that runs `argv` inside, seen from outside."""
-        return [*_DIE_WITH_US, "nsenter", "-t", str(self._first), "-n", "-m", "-p", "--", *argv]
+        return [*_DIE_WITH_US, "nsenter", "-t", str(self.first), "-n", "-m", "-p", "--", *argv]
 
     def shell(self, text: str) -> None:
         """CalledProcessError."""
@@ -94,7 +94,7 @@ class Sandbox:
 
     def namespace(self, pid: int = 1) -> str:
         """Path of the network namespace of a process, by its pid inside; without one, the engine's own."""
-        return f"/proc/{self._first}/root/proc/{pid}/ns/net"
+        return f"/proc/{self.first}/root/proc/{pid}/ns/net"
 
     def ip(self, *lines: str) -> None:
         """Run lines of `ip -batch` in the engine's network namespace; CalledProcessError."""
@@ -132,7 +132,7 @@ class Sandbox:
         try:
             self.drain()
         finally:
-            end = os.pidfd_open(self._first)
+            end = os.pidfd_open(self.first)
             self._holder.kill()
             self._holder.wait()
             select.select([end], [], [], 30.0)

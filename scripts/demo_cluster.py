@@ -122,7 +122,7 @@ def span(hosts: Hosts) -> None:
 def lose_manager(hosts: Hosts) -> None:
     chapter("4. A third manager, and the first one dies with traffic going on")
     one, two, three = hosts.stages
-    one.client("node", "promote", nodes(one)["host3"]["id"])
+    one.client("node", "promote", "host3")
     reachable = lambda: [node["manager"] for node in nodes(two).values()] == ["reachable"] * 3  # noqa: E731
     claim_soon("host3 is a manager", reachable, 40.0)
     claim_soon("and has an etcd", lambda: len(etcd(three)) == 1, 20.0)
@@ -203,7 +203,7 @@ def remove(hosts: Hosts, empty: Sequence[Snapshot]) -> None:
 
 
 def retire(manager: Stage, stage: Stage) -> None:
-    manager.client("node", "demote", nodes(manager)[stage.name]["id"])
+    manager.client("node", "demote", stage.name)
     claim_soon(f"{stage.name} is a worker, without etcd", lambda: etcd(stage) == [], 40.0)
     stage.client("swarm", "leave")
 
