@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 STAMP := .venv/.setup-stamp
 
-.PHONY: setup compiled check test test-root demo bench scale format lock clean demo-cluster
+.PHONY: setup compiled check test test-root demo demo-cluster bench scale format lock clean
 
 setup: $(STAMP)
 $(STAMP): pyproject.toml requirements.lock scripts/setup.sh
