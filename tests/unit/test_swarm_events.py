@@ -17,7 +17,9 @@ NAME = {"name": "web"}
 
 def test_networks_are_told_with_their_name_only() -> None:
     network = Network("x" * 25, "ov", 1, "overlay", "ready", "swarm")
-    assert network_event("create", network.id, network.name, 7) == Event("network", "create", "x" * 25, {"name": "ov"}, "swarm", 7)
+    assert network_event("create", network.id, network.name, 7) == Event(
+        "network", "create", "x" * 25, {"name": "ov"}, "swarm", 7
+    )
 
 
 @pytest.mark.parametrize(
