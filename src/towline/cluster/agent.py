@@ -13,6 +13,7 @@ from contextlib import suppress
 from towline.cluster.contract import Link, Replica, Report, Update
 from towline.cluster.copy import ClusterCopy
 from towline.cluster.follower import Follower, Pauses
+from towline.cluster.tasks import begin
 from towline.model.cluster import Block, Description, Peer, Role
 from towline.model.errors import Conflict, NotFound, TowlineError, Unavailable
 
@@ -72,8 +73,8 @@ class Agent:
     # life
 
     def start(self) -> None:
-        for job in (self._follow_base(), self._report(), self._settle()):
-            self._tasks.append(asyncio.create_task(job))
+        for job in (self._follow_base, self._report, self._settle):
+            self._tasks.append(begin(self._always(job), job.__name__))
 
     async def close(self) -> None:
         """Stops following. Networks and their traffic stay as they are."""
@@ -161,6 +162,17 @@ class Agent:
                 raise
 
     # jobs
+
+    async def _always(self, job: Callable[[], Awaitable[None]]) -> None:
+        """What nobody expected must not leave the node deaf or silent."""
+        pauses = Pauses()
+        while True:
+            try:
+                await job()
+            except Exception as error:
+                self.trouble = f"the agent has failed: {error!r}"
+                log.exception("a job of the agent has failed: it begins anew")
+            await pauses.wait()
 
     async def _follow_base(self) -> None:
         pauses = Pauses()

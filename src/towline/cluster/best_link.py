@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
 from towline.cluster.client import RemoteLink
 from towline.cluster.contract import Beat, Link, Report, Update
@@ -12,27 +12,41 @@ from towline.model.errors import Unavailable
 
 
 class BestLink:
-    """own: the manager's in this process, None while there is none that works."""
+    """The manager's in this process, while there is one and it hears etcd (`use`)."""
 
     def __init__(self, files: IdentityFiles, managers: Sequence[str]) -> None:
         self.remote = RemoteLink(files, managers)
-        self.own: Link | None = None
+        self._own: Link | None = None
+        self._well: Callable[[], bool] = lambda: False
+
+    def use(self, own: Link, well: Callable[[], bool]) -> None:
+        """well: whether it works at the moment."""
+        self._own, self._well = own, well
+
+    def drop(self) -> None:
+        """This node's own manager ends."""
+        self._own = None
 
     async def close(self) -> None:
         await self.remote.close()
 
     def _now(self) -> Link:
-        return self.own or self.remote
+        return self._own if self._own is not None and self._well() else self.remote
 
     def watch(self, scope: str) -> AsyncIterator[Update]:
         return self._watch(scope, self._now())
 
     async def _watch(self, scope: str, link: Link) -> AsyncIterator[Update]:
         """Ends when the better link is another one."""
-        async for update in link.watch(scope):
-            yield update
-            if link is not self._now():
-                raise Unavailable("another manager is asked from now on")
+        updates = link.watch(scope)
+        try:
+            async for update in updates:
+                yield update
+                if link is not self._now():
+                    raise Unavailable("another manager is asked from now on")
+        finally:
+            if isinstance(updates, AsyncGenerator):
+                await updates.aclose()
 
     async def beat(self, report: Report) -> Beat:
         beat = await self._now().beat(report)

@@ -22,8 +22,9 @@ _MEMBER_LIFE = 20 * 365 * 86400.0
 """Seconds. etcd reads its certificate again for each connection, but nobody may have to renew it in a hurry."""
 _MOST_ADDRESSES = 16
 
-Enlist = Callable[[str], Awaitable[tuple[int, dict[str, str]]]]
-"""Adds a member of etcd: its peers' URL -> its number, and the other members' URLs by their names."""
+Enlist = Callable[[str, str, bool], Awaitable[tuple[int, dict[str, str]]]]
+"""Adds a member of etcd: (node's id, its peers' URL, whether it has no data) -> its number, and the other members' URLs
+by their names."""
 Promote = Callable[[int], Awaitable[None]]
 """Lets a member of this number count, when it has caught up."""
 
@@ -80,7 +81,7 @@ class Gate:
     async def grant_member(self, node_id: str, request: MemberRequest) -> MemberGrant:
         _, secrets = the_cluster(self._manager.state)
         pair = issue_member(pki.KeyPair(secrets.etcd_ca, secrets.etcd_ca_key), node_id, request.addresses)
-        member, others = await self._enlist(request.peer)
+        member, others = await self._enlist(node_id, request.peer, request.fresh)
         log.info("a manager gets a place in etcd", extra={"fields": {"node": node_id, "peer": request.peer}})
         return MemberGrant(secrets.etcd_ca, pair.certificate, pair.key, member, others)
 

@@ -25,7 +25,8 @@ class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
     """node, cluster: ids. listen, advertise, data_path: bare addresses; managers: host:port of their node APIs.
 
     local: a bare address at which this host reaches its own node API. complete: the cluster knows the node; before that
-    a start of the daemon takes back what was begun.
+    a start of the daemon takes back what was begun. enlisting: this manager's member of etcd does not count yet, or
+    nobody knows whether it does.
     """
 
     node: str
@@ -38,6 +39,7 @@ class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
     data_path_port: int = DATA_PATH_PORT
     managers: tuple[str, ...] = ()
     complete: bool = False
+    enlisting: bool = False
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -98,6 +100,8 @@ class IdentityFiles:
             fresh.rename(self.root)
             sync_directory(self.root.parent)
         except OSError as error:
+            for path in (fresh, self.root):
+                shutil.rmtree(path, ignore_errors=True)
             raise StoreError(f"{self.root}: {error.strerror}") from error
 
     def save(self, identity: Identity) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 
 from msgspec.structs import replace
 
@@ -17,8 +17,9 @@ from towline.cluster.follower import Pauses
 from towline.cluster.identity import Identity, IdentityFiles
 from towline.cluster.manager import LocalLink
 from towline.cluster.renewal import Renewal
-from towline.cluster.stack import Stack
+from towline.cluster.stack import MemberRemoved, Stack
 from towline.cluster.surroundings import Surroundings
+from towline.cluster.tasks import begin
 from towline.model.cluster import (
     Cluster,
     ClusterStatus,
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 
 _GOODBYE = 5.0
 """Seconds that a leaving node waits at most for a manager to take note."""
+_LAST_WORDS = 12.0
+"""Seconds in which etcd lets a member go. It does so only when all have been connected for five."""
 
 
 class Membership:
@@ -57,6 +60,7 @@ class Membership:
         self._tasks: set[asyncio.Task[None]] = set()
         self._renewal = Renewal(files, self._link.renew, self._renewed, clock=lambda: around.clock() / 1e9)
         self._trouble = ""
+        self._stepping = False
         self.role: Role = pki.subject_of(files.credentials().certificate).role
         around.identify(identity.node, identity.data_path)
         self.agent = Agent(
@@ -77,33 +81,41 @@ class Membership:
     async def found(self, cluster: Cluster, secrets: Secrets, node: Node) -> None:
         """A new cluster, of which this is the first node."""
         await self._others(())
-        stack = self._new_stack()
-        await stack.found(cluster, secrets, node)
-        self._works(stack)
+        await self._build(lambda stack: stack.found(cluster, secrets, node))
 
     async def arrive(self) -> None:
-        """A cluster that was joined: as a manager it runs what managers run."""
+        """A cluster that was joined: as a manager it runs what managers run. If that fails the cluster is told, if it
+        can be; if the daemon ends meanwhile, its next start goes on, since etcd may count on this member already."""
         await self._others(())
+        self._note(complete=True, enlisting=self.role == "manager")
         if self.role == "manager":
-            stack = self._new_stack()
-            await stack.enlist(self._link.remote)
-            self._works(stack)
+            try:
+                await self._build(self._enlist, last_words=True)
+            except BaseException:
+                await self._goodbye()
+                raise
 
     def start(self) -> None:
         self.agent.start()
         self._renewal.start()
         if self.role == "manager" and self._stack is None:
             self._later(self._resume())
+        elif self.role == "worker":
+            self._files.erase_member()
 
     async def close(self) -> None:
         """Networks and their traffic stay as they are."""
+        await self._quiet()
+        await self._end_stack()
+        await self._link.close()
+
+    async def _quiet(self) -> None:
+        """Nothing goes on by itself any more."""
         await self._renewal.close()
+        await self.agent.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.agent.close()
-        await self._end_stack()
-        await self._link.close()
 
     async def _follow_uplink(self) -> None:
         """Its MTU may have changed since the last report."""
@@ -118,15 +130,57 @@ class Membership:
         await self._around.set_data_path(underlay, vteps)
 
     async def leave(self) -> None:
-        """The others take note if they can. Docker's `swarm leave`: whatever they answer, this node is gone."""
+        """The others take note if they can. Docker's `swarm leave`: whatever they answer, this node is gone.
+
+        Out of etcd at the end, because the word of it goes by this manager's own member.
+        """
+        await self._quiet()
+        await self._goodbye()
+        if self._stack is not None:
+            await self._last_words(self._stack)
+        await self.close()
+
+    async def _goodbye(self) -> None:
         try:
             async with asyncio.timeout(_GOODBYE):
-                if self._stack is not None and len(self._managers()) > 1:
-                    await self._stack.resign()
                 await self._link.leave()
         except (TowlineError, TimeoutError) as error:
             log.warning("left without a manager taking note", extra={"fields": {"why": str(error)}})
-        await self.close()
+
+    async def _last_words(self, stack: Stack) -> None:
+        """If it cannot be, the other managers take it out of etcd later."""
+        try:
+            async with asyncio.timeout(_LAST_WORDS):
+                await stack.withdraw()
+        except (TowlineError, TimeoutError) as error:
+            log.warning("this manager's etcd is left to the others", extra={"fields": {"why": str(error)}})
+
+    async def _build(self, first: Callable[[Stack], Awaitable[None]], *, last_words: bool = False) -> None:
+        """A manager's part, from now on; or nothing of it goes on."""
+        stack = self._new_stack()
+        try:
+            await first(stack)
+        except BaseException:
+            if last_words:
+                await self._last_words(stack)
+            await self._end_stack()
+            raise
+        self._works(stack)
+
+    async def _come_back(self, stack: Stack) -> None:
+        """Without data there is nothing to go on with: a new member takes the old one's place."""
+        if self.identity.enlisting or not stack.has_data:
+            await self._enlist(stack)
+        else:
+            await stack.resume()
+
+    async def _enlist(self, stack: Stack) -> None:
+        await stack.enlist(self._link.remote)
+        self._note(enlisting=False)
+
+    def _note(self, **changes: bool) -> None:
+        self.identity = replace(self.identity, **changes)
+        self._files.save(self.identity)
 
     def _new_stack(self) -> Stack:
         stack = Stack(self.identity, self._files, clock=self._around.clock)
@@ -134,22 +188,28 @@ class Membership:
         return stack
 
     def _works(self, stack: Stack) -> None:
-        self._link.own = LocalLink(stack.manager, self.identity.node)
+        self._link.use(LocalLink(stack.manager, self.identity.node), lambda: stack.well)
         self._trouble = ""
 
     async def _resume(self) -> None:
         pauses = Pauses()
         while True:
             async with self._changing:
-                stack = self._new_stack()
+                if self.role != "manager" or self._stack is not None:
+                    return
                 try:
-                    await stack.resume()
+                    await self._build(self._come_back)
+                except MemberRemoved as error:
+                    log.warning("this manager's etcd begins anew", extra={"fields": {"why": str(error)}})
+                    self._trouble = str(error)
+                    self._files.erase_member()
                 except TowlineError as error:
                     self._trouble = str(error)
                     log.error("this manager does not work yet", extra={"fields": {"error": str(error)}})
-                    await stack.close()
+                except Exception as error:
+                    self._trouble = f"this manager does not work: {error!r}"
+                    log.exception("this manager does not work")
                 else:
-                    self._works(stack)
                     return
             await pauses.wait()
 
@@ -157,19 +217,22 @@ class Membership:
         """This manager alone is the cluster from now on: what others had since they were lost is lost."""
         async with self._changing:
             await self._end_stack()
-            stack = self._new_stack()
-            await stack.resume(alone=True)
-            self._works(stack)
+            try:
+                await self._build(lambda stack: stack.resume(alone=True))
+            except BaseException:
+                self._later(self._resume())
+                raise
+            self._note(enlisting=False)
         return self.identity.node
 
     async def _end_stack(self) -> None:
         stack, self._stack = self._stack, None
-        self._link.own = None
+        self._link.drop()
         if stack is not None:
             await stack.close()
 
     def _later(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
+        task = begin(work, "membership")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -179,9 +242,34 @@ class Membership:
         """A manager has answered a report: who the managers are, and what this node is to be."""
         if managers and managers != self.identity.managers:
             self.identity = replace(self.identity, managers=managers, complete=True)
-            self._files.save(self.identity)
+            try:
+                self._files.save(self.identity)
+            except TowlineError as error:
+                log.error("the managers' addresses cannot be kept", extra={"fields": {"why": str(error)}})
         self._later(self._follow_uplink())
-        self._renewal.told_role(role)
+        if role == "worker" and self.role == "manager":
+            if not self._stepping:
+                self._stepping = True
+                self._later(self._demoted())
+        else:
+            self._ask(role)
+
+    async def _demoted(self) -> None:
+        """Out of etcd before the certificate says so (`_step_down`)."""
+        try:
+            async with self._changing:
+                await self._step_down()
+            self._ask("worker")
+        except TowlineError as error:
+            log.warning("this manager steps down later", extra={"fields": {"why": str(error)}})
+        finally:
+            self._stepping = False
+
+    def _ask(self, role: Role) -> None:
+        try:
+            self._renewal.told_role(role)
+        except (TowlineError, OSError) as error:
+            log.error("this node's certificate cannot be read", extra={"fields": {"why": str(error)}})
 
     async def _renewed(self, role: Role) -> None:
         """There is a new certificate; perhaps it says another role."""
@@ -195,18 +283,19 @@ class Membership:
     async def _become(self, role: Role) -> None:
         log.info("this node has another role now", extra={"fields": {"role": role}})
         if role == "manager":
-            stack = self._new_stack()
-            try:
-                await stack.enlist(self._link.remote)
-            except TowlineError:
-                await self._end_stack()
-                raise
-            self._works(stack)
-        elif self._stack is not None:
+            self._note(enlisting=True)
+            await self._build(self._enlist)
+        else:
+            await self._step_down()
+        self.role = role
+
+    async def _step_down(self) -> None:
+        """Before the certificate says so: a daemon that ends in between is a manager still, and does this again."""
+        if self._stack is not None:
             await self._stack.resign()
             await self._end_stack()
-            self._files.erase_member()
-        self.role = role
+        self._files.erase_member()
+        self._trouble = ""
 
     # what goes on in the cluster
 
@@ -307,4 +396,5 @@ class Membership:
         await self._around.replica.set_networks([], [network_id])
 
     def subnet_status(self, network_id: str) -> Mapping[str, SubnetStatus]:
-        return self._stack.manager.networks.statuses(network_id) if self._stack is not None else {}
+        stack = self._stack
+        return stack.manager.networks.statuses(network_id) if stack is not None and stack.ready else {}

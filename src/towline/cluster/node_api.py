@@ -67,10 +67,12 @@ class BlockRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class MemberRequest(msgspec.Struct, frozen=True):
-    """A manager to be, that wants to run a member of etcd. addresses: bare IPs for its certificate. peer: URL."""
+    """A manager to be, that wants to run a member of etcd. addresses: bare IPs for its certificate. peer: URL.
+    fresh: it has no data of etcd, so that a member which was begun there for it is of no use any more."""
 
     addresses: tuple[str, ...]
     peer: str
+    fresh: bool = True
 
 
 class MemberGrant(msgspec.Struct, frozen=True):
@@ -158,7 +160,8 @@ class Gate(Protocol):
         ...
 
     async def grant_member(self, node_id: str, request: MemberRequest) -> MemberGrant:
-        """A place in etcd for a manager to be; the same again for the same peer URL."""
+        """A place in etcd for a manager to be; the same again for the same peer URL. NotFound for one that has data
+        of a member that there is no more."""
         ...
 
     async def promote_member(self, node_id: str, member: int) -> None:

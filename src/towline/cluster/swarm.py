@@ -50,7 +50,7 @@ class SwarmNode:
         self._files = files
         self._around = surroundings
         self._membership: Membership | None = None
-        self._error = ""
+        self._error = self._late = ""
         self._unfinished = False
         self._one = asyncio.Lock()
         self._joining: asyncio.Task[None] | None = None
@@ -84,11 +84,14 @@ class SwarmNode:
 
     async def stop(self) -> None:
         """Networks and their traffic stay as they are."""
+        await self._end_joining()
+        if self._membership is not None:
+            await self._membership.close()
+
+    async def _end_joining(self) -> None:
         if self._joining is not None:
             self._joining.cancel()
             await asyncio.gather(self._joining, return_exceptions=True)
-        if self._membership is not None:
-            await self._membership.close()
 
     def _made(self, identity: Identity) -> Membership:
         from towline.cluster.membership import Membership
@@ -105,13 +108,13 @@ class SwarmNode:
             return SwarmState(state="error", error=self._error)
         if self._joining is not None and not self._joining.done():
             return SwarmState(state="pending")
-        return SwarmState()
+        return SwarmState(error=self._late)
 
     async def init_swarm(self, request: InitSwarm) -> str:
         from towline.cluster.founding import founding
 
         async with self._one:
-            if request.force_new_cluster and self._membership is not None:
+            if request.force_new_cluster and self._membership is not None and self._membership.role == "manager":
                 return await self._membership.force_new_cluster()
             self._check_free()
             plan = policy.resolve_init(request, await self._around.interfaces())
@@ -125,11 +128,20 @@ class SwarmNode:
             self._check_free()
             plan = policy.resolve_join(request, await self._around.interfaces())
             tokens.parse_token(plan.token)
-            self._joining = asyncio.create_task(self._join(plan))
-        try:
-            await asyncio.wait_for(asyncio.shield(self._joining), _JOIN_PATIENCE)
-        except TimeoutError:
-            raise Unavailable(policy.JOIN_TIMEOUT) from None
+            joining = self._joining = asyncio.create_task(self._join(plan), name="join")
+        done, _ = await asyncio.wait([joining], timeout=_JOIN_PATIENCE)
+        if not done:
+            joining.add_done_callback(self._joined)
+            raise Unavailable(policy.JOIN_TIMEOUT)
+        if joining.cancelled():
+            raise Unavailable("the join was given up: this node was told to leave, or its daemon ends")
+        await joining
+
+    def _joined(self, joining: asyncio.Task[None]) -> None:
+        """A join that went on in the background has ended: `docker info` shows how."""
+        if not joining.cancelled() and (error := joining.exception()) is not None:
+            self._late = str(error)
+            log.error("this node has not joined", extra={"fields": {"error": str(error)}})
 
     async def _join(self, plan: policy.JoinPlan) -> None:
         from towline.cluster.joining import join
@@ -140,17 +152,23 @@ class SwarmNode:
 
     async def _begin(self, identity: Identity, first: Callable[[Membership], Awaitable[None]]) -> None:
         """All, or nothing is left of it."""
-        membership = self._made(identity)
+        membership: Membership | None = None
         try:
+            membership = self._made(identity)
             await first(membership)
-            self._files.save(replace(identity, complete=True))
+            if not membership.identity.complete:
+                self._files.save(replace(identity, complete=True))
+                membership.identity = replace(identity, complete=True)
         except BaseException:
-            await membership.close()
-            await self._vanish()
-            self._files.erase()
+            try:
+                if membership is not None:
+                    await membership.close()
+                await self._vanish()
+            finally:
+                self._files.erase()
             raise
         self._membership = membership
-        self._error = ""
+        self._error = self._late = ""
         membership.start()
         await membership.agent.known(_FIRST_REPORT)
         log.info("in a cluster", extra={"fields": {"cluster": identity.cluster, "node": identity.node}})
@@ -169,18 +187,20 @@ class SwarmNode:
     async def leave_swarm(self, *, force: bool) -> None:
         async with self._one:
             if self._joining is not None and not self._joining.done():
-                self._joining.cancel()
-                await asyncio.gather(self._joining, return_exceptions=True)
-                return
+                await self._end_joining()
+                if self._membership is None:
+                    return
             if self._membership is None and not self._error:
                 raise Unavailable(policy.NO_SWARM)
             if self._membership is not None:
                 if not force:
                     policy.check_leave(self.state, self._membership.statuses())
                 await self._membership.leave()
-            await self._vanish()
-            self._files.erase()
             self._membership = None
+            try:
+                await self._vanish()
+            finally:
+                self._files.erase()
             self._error = ""
             log.info("left the cluster")
 
