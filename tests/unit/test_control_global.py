@@ -584,3 +584,17 @@ async def test_a_changed_underlay_is_followed(world: World, node: tuple[Controll
     await start(engine, asking("aa", "ov"))
     await cluster.data_path.set(replace(UNDERLAY, mtu=1400), [])
     await until(lambda: world.links.links[TUNNEL].mtu == 1350)
+
+
+async def test_an_address_has_the_same_mac_whoever_has_it(world: World, node: tuple[Controller, FakeGlobals]) -> None:
+    """Neighbours on other nodes remember it, and nothing is announced to them."""
+    engine, _ = node
+    macs = []
+    for name, address in (("aa", "10.0.0.9"), ("bb", "10.0.0.9"), ("cc", "10.0.0.10")):
+        await engine.create_sandbox(asking(name, networks={"ov": EndpointConfig(ipv4=address)}))
+        macs.append(engine.endpoints_in(sandbox(engine, name).id)[0].mac)
+        await engine.remove_sandbox(name)
+    assert macs[0] == macs[1] != macs[2]
+    own = EndpointConfig(ipv4="10.0.0.9", mac="02:00:00:00:00:07")
+    await engine.create_sandbox(asking("dd", networks={"ov": own}))
+    assert engine.endpoints_in(sandbox(engine, "dd").id)[0].mac == "02:00:00:00:00:07"
