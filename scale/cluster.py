@@ -29,7 +29,7 @@ from towline.policy.swarm_spec import default_spec
 _HOST = "127.0.0.1"
 _YEAR = 365 * 86400.0
 _METRICS = {
-    "etcd_mvcc_txn_total": "transactions",
+    "etcd_mvcc_txn_total": "transactions",  # those of several changes only
     "etcd_mvcc_put_total": "puts",
     "etcd_network_client_grpc_received_bytes_total": "bytes_in",
     "etcd_network_client_grpc_sent_bytes_total": "bytes_out",

@@ -83,8 +83,10 @@ class Follower:
         others = [peer for peer in update.peers if peer.node != self._node_id]
         gone = set(update.gone_peers)
         if update.snapshot:
-            self._others = {peer.id for peer in self._replica.peers(self._network_id)}
-            gone |= self._others - {peer.id for peer in others}
+            known = {peer.id: peer for peer in self._replica.peers(self._network_id)}
+            gone |= known.keys() - {peer.id for peer in others}
+            others = [peer for peer in others if known.get(peer.id) != peer]  # after a gap most are as they were
+            self._others = set(known)
             self.own = {}
         gone &= self._others
         if others or gone:

@@ -131,6 +131,22 @@ async def test_what_changed_while_the_managers_were_away_is_made_good() -> None:
         assert bench.replica.others["b"].vtep == "192.0.2.3"
 
 
+async def test_after_a_gap_only_what_changed_is_set() -> None:
+    async with _running() as bench:
+        await bench.managers.put_peer(_peer("a"))
+        await bench.managers.put_peer(_peer("b"))
+        bench.join(_peer("mine", node=_ME))
+        await _until(lambda: bench.replica.others.keys() == {"a", "b"})
+        bench.managers.go_away()
+        await _until(lambda: not bench.agent.connected)
+        told = bench.replica.others["a"]
+        bench.managers.peers["a"] = replace(told)
+        bench.managers.peers["b"] = replace(_peer("b"), node=_THIRD)
+        bench.managers.come_back()
+        await _until(lambda: bench.replica.others["b"].node == _THIRD)
+        assert bench.replica.others["a"] is told
+
+
 async def test_what_a_crash_left_published_is_withdrawn() -> None:
     bench = _Bench()
     bench.managers.networks["net"] = _network("net")
