@@ -9,7 +9,8 @@ import pytest
 from msgspec import structs
 
 from tests.netns.test_links import Inside
-from tests.support.netns import Namespace
+from tests.support.netns import Namespace, namespace, veth
+from tests.support.polling import until
 from tests.support.tunnels_conformance import VX, A, B, TunnelEnv, TunnelsConformance, held, make_bridges
 from towline.kernel.contract import ELSEWHERE
 from towline.kernel.rtnl import FIRST_INDEX, RtnlLinks
@@ -131,3 +132,23 @@ def test_a_crash_in_the_middle_leaves_our_mark(ns: Namespace, tunnels: Any, link
     """What the kernel refuses (an alias that is too long) leaves nothing."""
     assert tunnels.create([structs.replace(VX, alias="x" * 300)]) != [None]
     assert links.find("vx-a") is None
+
+
+def test_who_remembers_another_mac_is_set_right(ns: Namespace, tunnels: Any) -> None:
+    """A container behind the bridge has sent to the former holder of both addresses."""
+    with namespace() as container:
+        veth(ns, "port", container, "eth0", b_address="10.0.0.9/24")
+        ns.run(["ip", "link", "set", "port", "master", "br-a"])
+        ns.run(["ip", "link", "set", "br-a", "up"])
+        container.run(["ip", "address", "add", "fd00::9/64", "dev", "eth0", "nodad"])
+        for address in A.addresses:
+            remembered = ["lladdr", "02:00:00:00:00:ff", "dev", "eth0", "nud", "stale"]
+            container.run(["ip", "neighbour", "add", address, *remembered])
+        container.run(["sysctl", "-qw", "net.ipv4.neigh.eth0.locktime=0"])  # else nothing is believed for a second
+        assert tunnels.announce("br-a", [A]) is None
+        until(lambda: [_remembered(container, address) for address in A.addresses] == [A.mac, A.mac])
+
+
+def _remembered(container: Namespace, address: str) -> str:
+    (entry,) = json.loads(container.run(["ip", "-json", "neighbour", "show", address]))
+    return str(entry["lladdr"])

@@ -190,3 +190,9 @@ class TunnelsConformance:
         assert held(tenv.tunnels) == set()
         assert tenv.tunnels.set_rows("vx-a", [B], [A]) is None
         assert held(tenv.tunnels) == {B}
+
+    def test_announcing_on_a_bridge_that_is_not_there(self, tenv: TunnelEnv) -> None:
+        error = tenv.tunnels.announce("nosuch", [A])
+        assert error is not None
+        assert error.errno == errno.ENODEV
+        assert tenv.tunnels.announce("br-a", [A, B]) is None

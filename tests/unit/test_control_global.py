@@ -586,15 +586,18 @@ async def test_a_changed_underlay_is_followed(world: World, node: tuple[Controll
     await until(lambda: world.links.links[TUNNEL].mtu == 1350)
 
 
-async def test_an_address_has_the_same_mac_whoever_has_it(world: World, node: tuple[Controller, FakeGlobals]) -> None:
-    """Neighbours on other nodes remember it, and nothing is announced to them."""
-    engine, _ = node
-    macs = []
-    for name, address in (("aa", "10.0.0.9"), ("bb", "10.0.0.9"), ("cc", "10.0.0.10")):
-        await engine.create_sandbox(asking(name, networks={"ov": EndpointConfig(ipv4=address)}))
-        macs.append(engine.endpoints_in(sandbox(engine, name).id)[0].mac)
-        await engine.remove_sandbox(name)
-    assert macs[0] == macs[1] != macs[2]
-    own = EndpointConfig(ipv4="10.0.0.9", mac="02:00:00:00:00:07")
-    await engine.create_sandbox(asking("dd", networks={"ov": own}))
-    assert engine.endpoints_in(sandbox(engine, "dd").id)[0].mac == "02:00:00:00:00:07"
+async def test_new_endpoints_elsewhere_are_announced_here_twice(
+    world: World, node: tuple[Controller, FakeGlobals], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who had the address before may be remembered by its MAC."""
+    engine, cluster = node
+    monkeypatch.setattr("towline.control.replica.AGAIN", 0.01)
+    await cluster.replica.set_peers(OV.id, [elsewhere(1, OV)], [])
+    assert world.tunnels.announced == []  # nobody is here
+    await start(engine, asking("aa", "ov"))
+    await cluster.replica.set_peers(OV.id, [elsewhere(1, OV), elsewhere(2, OV)], [])
+    news = (BRIDGE, Row("02:00:00:00:01:02", "192.0.2.2", ("10.0.0.202",)))
+    await until(lambda: world.tunnels.announced == [news, news])
+    heir = elsewhere(3, OV, ipv4="10.0.0.202/24")
+    await cluster.replica.set_peers(OV.id, [heir], [elsewhere(2, OV).id])
+    assert world.tunnels.announced[2:] == [(BRIDGE, Row(heir.mac, "192.0.2.2", ("10.0.0.202",)))]

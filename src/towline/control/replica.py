@@ -17,6 +17,7 @@ from towline.control.writer import Writer
 from towline.drivers.registry import Drivers
 from towline.kernel.contract import Kernel
 from towline.model.cluster import Block, Peer
+from towline.model.desired import Row, Vxlan
 from towline.model.errors import TowlineError
 from towline.model.network import SWARM, Network
 from towline.plan.presence import desired_now, is_present
@@ -26,6 +27,8 @@ from towline.store.contract import Change, Delete, Put, Store
 
 log = logging.getLogger(__name__)
 
+AGAIN = 1.2
+"""Seconds until what is new is announced a second time."""
 FLUSH = 1.0
 """Seconds that what the cluster says waits at most for a commit to go along with."""
 
@@ -69,6 +72,8 @@ class Replica:
         self._membership = membership
         self._names = names
         self._need_repair = need_repair
+        self._repeats: set[asyncio.Task[None]] = set()
+        self._closed = False
         self._flush: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Task[None] | None = None
 
@@ -137,7 +142,9 @@ class Replica:
         if network is None or network.scope != SWARM:
             puts = ()
         sound = [peer for peer in puts if self._is_sound(peer, network_id)]
-        await self._writer.exclusive(lambda: self._write_peers(network_id, sound, gone))
+        news = await self._writer.exclusive(lambda: self._write_peers(network_id, sound, gone))
+        if news:
+            asyncio.get_running_loop().call_later(AGAIN, self._announce_again, network_id, news)
         self._names.names_changed(network_id, {*(peer.id for peer in sound), *gone})
         self._flush_later()
 
@@ -147,21 +154,50 @@ class Replica:
             log.error("an endpoint of another node is ignored", extra={"fields": fields})
         return not problem
 
-    def _write_peers(self, network_id: str, puts: Sequence[Peer], gone: Sequence[str]) -> None:
-        """Writer thread, no batch in flight: whether the network is here does not change meanwhile."""
+    def _write_peers(self, network_id: str, puts: Sequence[Peer], gone: Sequence[str]) -> list[Row]:
+        """Writer thread, no batch in flight: whether the network is here does not change meanwhile. The rows that are
+        new, which have been announced to the endpoints here."""
         changed = [self._view.peer(peer_id) for peer_id in (*(peer.id for peer in puts), *gone)]
         before = self._with_rivals(peer for peer in changed if peer is not None)
         self._store.note([*map(Put, puts), *(Delete(Peer, peer_id) for peer_id in gone)])
         network = self._view.network(network_id)
         tunnel = desired_now(network, self._view, self._drivers).tunnel if network is not None else None
-        if tunnel is not None:
-            known = (self._view.peer(peer.id) for peer in self._with_rivals([*puts, *before]))
-            wanted = rows_of((peer for peer in known if peer is not None), tunnel.local)
-            error = self._kernel.tunnels.set_rows(tunnel.name, wanted, rows_of(before, tunnel.local))
-            if error is not None:
-                fields = {"link": tunnel.name, "error": str(error)}
-                log.error("rows of a tunnel could not be set", extra={"fields": fields})
-                self._need_repair()
+        if tunnel is None:
+            return []
+        known = (self._view.peer(peer.id) for peer in self._with_rivals([*puts, *before]))
+        wanted = rows_of((peer for peer in known if peer is not None), tunnel.local)
+        former = rows_of(before, tunnel.local)
+        error = self._kernel.tunnels.set_rows(tunnel.name, wanted, former)
+        if error is not None:
+            fields = {"link": tunnel.name, "error": str(error)}
+            log.error("rows of a tunnel could not be set", extra={"fields": fields})
+            self._need_repair()
+        news = [row for row in wanted if row not in former]
+        self._announce(tunnel, news)
+        return news
+
+    def _announce(self, tunnel: Vxlan, rows: Sequence[Row]) -> None:
+        """Writer thread. An endpoint here may remember an address by the MAC of whoever had it before."""
+        error = self._kernel.tunnels.announce(tunnel.bridge, rows)
+        if error is not None:
+            log.warning("not announced", extra={"fields": {"link": tunnel.bridge, "error": str(error)}})
+
+    def _announce_again(self, network_id: str, rows: Sequence[Row]) -> None:
+        """A neighbour entry that was just renewed believes no announcement for a second (net.ipv4.neigh.*.locktime)."""
+
+        if self._closed:
+            return
+
+        def again() -> None:
+            network = self._view.network(network_id)
+            tunnel = desired_now(network, self._view, self._drivers).tunnel if network is not None else None
+            if tunnel is not None:
+                wanted = rows_of(self._view.peers_of(network_id), tunnel.local)
+                self._announce(tunnel, [row for row in rows if row in wanted])
+
+        task = asyncio.get_running_loop().create_task(self._writer.exclusive(again))
+        self._repeats.add(task)
+        task.add_done_callback(self._repeats.discard)
 
     def _with_rivals(self, peers: Iterable[Peer]) -> list[Peer]:
         """And those that contend with them for a MAC or an address, directly or by others: who has it is decided among
@@ -210,6 +246,8 @@ class Replica:
 
     async def close(self) -> None:
         """What was noted is written when the store is closed."""
+        self._closed = True
+        await asyncio.gather(*self._repeats, return_exceptions=True)
         if self._flush is not None:
             self._flush.cancel()
         if self._flushing is not None:

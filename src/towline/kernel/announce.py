@@ -9,11 +9,11 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_interface
 
 from towline.kernel.veth_codec import link_local
-from towline.model.desired import Interface
+from towline.model.desired import Interface, Row
 from towline.model.errors import KernelError
 
 _ETHERNET = struct.Struct("!6s6sH")
@@ -30,13 +30,22 @@ _ICMPV6, _NEIGHBOUR_ADVERTISEMENT, _OVERRIDE, _TARGET_MAC = 58, 136, 1 << 29, 2
 
 def frames(interface: Interface) -> list[bytes]:
     """What announces all addresses of an interface, the automatic link-local one too where it has IPv6."""
-    mac = bytes.fromhex(interface.mac.replace(":", ""))
     cidrs = dict.fromkeys(interface.addresses)
     if not interface.ipv6_off:
         cidrs[link_local(interface.mac)] = None
+    return _told(interface.mac, cidrs)
+
+
+def frames_of(row: Row) -> list[bytes]:
+    """What announces the addresses of an endpoint on another host, in its place."""
+    return _told(row.mac, row.addresses)
+
+
+def _told(text: str, addresses: Iterable[str]) -> list[bytes]:
+    mac = bytes.fromhex(text.replace(":", ""))
     found: list[bytes] = []
-    for cidr in cidrs:
-        address = ip_interface(cidr).ip
+    for each in addresses:
+        address = ip_interface(each).ip
         if isinstance(address, IPv4Address):
             found += [_arp(mac, address, _ARP_REQUEST), _arp(mac, address, _ARP_REPLY)]
         else:

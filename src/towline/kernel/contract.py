@@ -133,6 +133,11 @@ class Tunnels(Protocol):
         VTEP of the other family. KernelError with EINVAL, and nothing done: a MAC or an address that is none."""
         ...
 
+    def announce(self, bridge: str, rows: Sequence[Row]) -> KernelError | None:
+        """Tell everybody on the bridge of this host at which MACs these addresses are now: who remembers another one
+        sends to nobody. Once; the caller repeats."""
+        ...
+
     def rows(self, name: str) -> list[Row]:
         """The device's permanent rows, whoever made them. ENODEV: no such device."""
         ...

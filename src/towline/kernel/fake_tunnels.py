@@ -27,16 +27,17 @@ class FakeTable:
 
 
 class FakeTunnels:
-    """A device is a link of `links`; `tables` has what is in it.
+    """A device is a link of `links`; `tables` has what is in it; `announced` what was announced, in order.
 
     Fault steps, named by the device: "create" (nothing is made), "repair", "silence", "rows"; "put_row" and
-    "delete_row" once for each row of a call (that one is refused, the others are done).
+    "delete_row" once for each row of a call (that one is refused, the others are done); by the bridge "announce".
     """
 
     def __init__(self, links: FakeLinks, *, faults: Faults | None = None) -> None:
         self.links = links
         self.faults = faults or Faults()
         self.tables: dict[str, FakeTable] = {}
+        self.announced: list[tuple[str, Row]] = []
 
     def close(self) -> None:
         pass
@@ -75,6 +76,15 @@ class FakeTunnels:
             if row.mac in macs or row not in stale
         ]
         return next((error for error in (*put, *deleted) if error), None)
+
+    def announce(self, bridge: str, rows: Sequence[Row]) -> KernelError | None:
+        operation = f"announce endpoints of other hosts on {bridge}"
+        if self.links.find(bridge) is None:
+            return KernelError(errno.ENODEV, operation)
+        if refused := self.faults.check("announce", bridge, operation):
+            return refused
+        self.announced += [(bridge, row) for row in rows]
+        return None
 
     def rows(self, name: str) -> list[Row]:
         operation = f"list rows of {name}"

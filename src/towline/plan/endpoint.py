@@ -12,7 +12,7 @@ from towline.ipam.endpoints import release_endpoint_address, request_endpoint_ad
 from towline.model.cluster import Block
 from towline.model.desired import stable_mac
 from towline.model.endpoint import Endpoint, EndpointConfig
-from towline.model.network import RESERVED_NAMES, SWARM, Network
+from towline.model.network import RESERVED_NAMES, Network
 from towline.model.sandbox import Sandbox
 
 
@@ -28,9 +28,7 @@ def plan_endpoint(
     """Addresses are taken from `ipam` and given back if one of them is refused. The interface is named when it joins.
     blocks: those of this node, on a global network; BlockNeeded if they do not do.
 
-    MAC: the configured one, else one made from the id, so that it stays the same for the endpoint's life. On a global
-    network it is made from the address: nothing is announced between hosts there, so neighbours that remember an
-    address must find whoever has it next by the same MAC.
+    MAC: the configured one, else one made from the id, so that it stays the same for the endpoint's life.
     """
     mac = config.mac.lower() or stable_mac(endpoint_id)
     endpoint = Endpoint(
@@ -60,8 +58,6 @@ def plan_endpoint(
                 release_endpoint(endpoint, network, ipam)
                 raise
             endpoint = replace(endpoint, ipv6=cidr) if v6 else replace(endpoint, ipv4=cidr)
-    if network.scope == SWARM and endpoint.mac and not config.mac:
-        endpoint = replace(endpoint, mac=stable_mac(f"{network.id} {endpoint.ipv4 or endpoint.ipv6 or endpoint_id}"))
     return endpoint
 
 
