@@ -13,7 +13,7 @@ from towline.model.errors import Conflict, Failure, Forbidden, InvalidParameter,
 from towline.model.network import Network, Pool
 from towline.model.sandbox import Sandbox
 from towline.model.view import View
-from towline.policy.endpoint import check_connect, check_disconnect, check_settings, live_endpoints
+from towline.policy.endpoint import check_connect, check_disconnect, check_joinable, check_settings, live_endpoints
 from towline.store.contract import Put
 from towline.store.memory import MemoryStore
 
@@ -257,3 +257,14 @@ def test_only_endpoints_of_running_sandboxes_are_live() -> None:
     orphan = replace(orphan, id="o" * 64, sandbox="9" * 64)
     found = live_endpoints(view(live, idle, nobody, orphan), WEB.id)
     assert {endpoint.id for endpoint in found} == {live.id, nobody.id}
+
+
+def test_what_the_cluster_has_and_one_host_makes_is_not_joined_yet() -> None:
+    wide = Network("g" * 64, "wide", 1, "overlay", phase="ready", scope="swarm", attachable=True)
+    check_joinable(wide)
+    with pytest.raises(
+        Forbidden, match="cannot attach to network wide: networks of scope swarm with the driver macvlan"
+    ):
+        check_joinable(replace(wide, driver="macvlan", config_from="cfg"))
+    with pytest.raises(Failure, match="not manually attachable"):
+        check_joinable(replace(wide, driver="macvlan", attachable=False))

@@ -59,13 +59,19 @@ def check_connect(view: View, sandbox: Sandbox, network: Network, config: Endpoi
 
 
 def check_joinable(network: Network) -> None:
-    """Forbidden for a configuration; Failure (Docker's 500) for a global network that is only for services."""
+    """Forbidden for a configuration, and for a network of the cluster that each host would make; Failure (Docker's 500)
+    for a global network that is only for services."""
     if network.config_only:
         raise Forbidden("cannot create endpoint on configuration-only network")
     if network.scope == SWARM and not network.attachable:
         raise Failure(
             f"Could not attach to network {network.name}: "
             f"rpc error: code = PermissionDenied desc = network {network.name} not manually attachable"
+        )
+    if network.scope == SWARM and network.driver != "overlay":
+        raise Forbidden(
+            f"cannot attach to network {network.name}: networks of scope swarm with the driver {network.driver} are "
+            "not made on nodes yet: create one of scope local on this node"
         )
 
 
