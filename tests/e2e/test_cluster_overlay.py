@@ -29,8 +29,9 @@ class Wide(NamedTuple):
 
 
 def cluster(five: list[Host]) -> None:
-    """Three managers, the others workers."""
+    """Three managers, the others workers. A node that says nothing for three seconds is down."""
     five[0].init()
+    five[0].docker("swarm", "update", "--dispatcher-heartbeat", "1s")
     for host in five[1:]:
         host.join(five[0], "manager" if host.number <= 3 else "worker")
 

@@ -12,6 +12,8 @@ from tests.support.hosts import Host
 from tests.support.polling import eventually
 
 _PREFIX = "/towline/v1/"
+_SILENT = 2.5
+"""Seconds: a node that reports each second, or has just begun."""
 Rows = dict[str, str]
 
 
@@ -48,7 +50,8 @@ def assert_agreement(witness: Host, managers: Sequence[Host], nodes: Sequence[Ho
     endpoints = published(records)
     networks = {key.partition("/")[2]: record for key, record in records.items() if key.startswith("network/")}
     ids = {host.address: _node_id(host) for host in nodes}
-    had = {(network, peer) for network, peers in endpoints.items() for peer in peers}
+    running = set(ids.values())
+    had = {(net, key) for net, peers in endpoints.items() for key, peer in peers.items() if peer["node"] in running}
     assert {(network, peer) for host in nodes for network, peer in _own(host)} == had, "endpoints"
     assert set(endpoints) <= set(networks)
     for host in managers:
@@ -56,6 +59,8 @@ def assert_agreement(witness: Host, managers: Sequence[Host], nodes: Sequence[Ho
         assert shown == {key: record["name"] for key, record in networks.items()}, host.address
     for host in nodes:
         node = ids[host.address]
+        page = host.daemon.http("GET", "/towline/v1/cluster").json
+        assert (page["error"], (page["silence"] or 0) < _SILENT) == ("", True), f"{host.address}: {page}"
         for network, peer in _own(host):
             assert endpoints[network][peer]["node"] == node, f"{peer} of {host.address}"
         _assert_kernel(host, node, endpoints)

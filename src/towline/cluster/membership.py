@@ -118,9 +118,12 @@ class Membership:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _follow_uplink(self) -> None:
-        """Its MTU may have changed since the last report."""
+        """Its MTU may have changed since the last report. Until the nodes are known, what the store says holds."""
         try:
-            await self._others({node.data_path for node in self.agent.copy.nodes.values() if node.data_path})
+            underlay = await self._around.underlay(self.identity.data_path, self.identity.data_path_port)
+            if self.agent.informed:
+                vteps = {node.data_path for node in self.agent.copy.nodes.values() if node.data_path}
+                await self._around.set_data_path(underlay, vteps)
         except TowlineError as error:
             log.warning("the uplink cannot be read", extra={"fields": {"why": str(error)}})
 
