@@ -96,7 +96,7 @@ def test_endpoints_names_and_traffic_of_both_engines(work: Path) -> None:
 def test_unknown_cases_are_refused(work: Path) -> None:
     done = run_bench(work, "--cases", "networks,ships")
     assert done.returncode == 2
-    assert "choose from networks, endpoints, names, traffic" in done.stderr
+    assert "choose from networks, endpoints, ports, names, traffic" in done.stderr
 
 
 def test_without_a_peer_it_measures_ours_alone_and_says_so(work: Path) -> None:

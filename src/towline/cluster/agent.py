@@ -58,6 +58,7 @@ class Agent:
         self._told = told
         self._beaten = beaten
         self._others = others
+        self._moved = asyncio.Event()
         self._known = asyncio.Event()
         self._reported = asyncio.Event()
         self._dirty: set[str] = set()
@@ -98,6 +99,16 @@ class Agent:
     @property
     def connected(self) -> bool:
         return self._known.is_set() and not self.trouble
+
+    async def seen(self, holds: Callable[[ClusterCopy], bool], seconds: float) -> bool:
+        """Whether this node's copy comes to hold that in time: then its replica and its events do too."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not holds(self.copy):
+                    await self._moved.wait()
+        except TimeoutError:
+            return False
+        return True
 
     @property
     def informed(self) -> bool:
@@ -198,6 +209,8 @@ class Agent:
             await self._replica.set_networks(update.networks, sorted(gone))
         self._told(update, self.copy)
         self.copy.apply(update)
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
         if self._others is not None and (update.snapshot or update.nodes or update.gone_nodes):
             await self._others({node.data_path for node in self.copy.nodes.values() if node.data_path})
         if update.snapshot:

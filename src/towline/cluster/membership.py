@@ -41,6 +41,8 @@ from towline.policy.swarm_events import CREATED, network_event, node_event
 
 log = logging.getLogger(__name__)
 
+_SEEN = 2.0
+"""Seconds that a change of networks waits at most for the word of it to come back to this node."""
 _GOODBYE = 5.0
 """Seconds that a leaving node waits at most for a manager to take note."""
 _LAST_WORDS = 12.0
@@ -389,14 +391,16 @@ class Membership:
         await self.stack.manager.nodes.remove(node_id, force=force)
 
     async def create_network(self, request: CreateNetwork) -> Network:
-        """Known on this node when it returns."""
+        """Known on this node, and told as an event, when it returns."""
         network = await self.stack.manager.networks.create(request)
-        await self._around.replica.set_networks([network], [])
+        if not await self.agent.seen(lambda copy: network.id in copy.networks, _SEEN):
+            await self._around.replica.set_networks([network], [])
         return network
 
     async def remove_network(self, network_id: str) -> None:
         await self.stack.manager.networks.remove(network_id)
-        await self._around.replica.set_networks([], [network_id])
+        if not await self.agent.seen(lambda copy: network_id not in copy.networks, _SEEN):
+            await self._around.replica.set_networks([], [network_id])
 
     def subnet_status(self, network_id: str) -> Mapping[str, SubnetStatus]:
         stack = self._stack
