@@ -195,6 +195,12 @@ class FakeReplica:
     def present(self) -> set[str]:
         return {peer.network for peer in self.mine.values()}
 
+    def knows(self, network_id: str) -> bool:
+        return network_id in self.known
+
+    def is_present(self, network_id: str) -> bool:
+        return network_id in self.present()
+
     async def set_networks(self, puts: Sequence[Network], gone: Sequence[str]) -> None:
         self.known.update((network.id, network) for network in puts)
         for network_id in gone:

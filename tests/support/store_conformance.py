@@ -35,8 +35,10 @@ def network(number: int, *, name: str = "", link: str = "", config: str = "") ->
     )
 
 
-def endpoint(number: int, of: Network) -> Endpoint:
-    return Endpoint(id=f"e{number}", name=f"end-{number}", network=of.id, mac="02:42:0a:00:00:02", ipv4="10.0.0.2/24")
+def endpoint(number: int, of: Network, ifname: str = "") -> Endpoint:
+    """ifname: "" while it is not plugged in."""
+    mac, address = "02:42:0a:00:00:02", "10.0.0.2/24"
+    return Endpoint(id=f"e{number}", name=f"end-{number}", network=of.id, mac=mac, ipv4=address, ifname=ifname)
 
 
 def peer(number: int, network_id: str) -> Peer:
@@ -273,7 +275,12 @@ _networks = st.builds(
 )
 _changes: st.SearchStrategy[Change] = st.one_of(
     st.builds(Put, _networks),
-    st.builds(lambda number: Put(endpoint(number, network(number % 2))), _numbers),
+    st.builds(
+        lambda number, of, ifname: Put(endpoint(number, network(of), ifname)),
+        _numbers,
+        st.integers(0, 1),
+        st.sampled_from(["", "eth0"]),
+    ),
     st.builds(lambda number: Delete(Network, network(number).id), _numbers),
     st.builds(lambda number: Delete(Endpoint, f"e{number}"), _numbers),
     st.builds(lambda number, of: Put(peer(number, network(of).id)), _numbers, st.integers(0, 1)),
@@ -327,12 +334,15 @@ def _compare(store: Store, model: Model) -> None:
     for number in range(5):
         sought = network(number).id
         assert view.network(sought) == model.records[Network].get(sought)
-        assert view.endpoints_of(sought) == tuple(e for e in endpoints if e.network == sought)
+        here = {e.id: e for e in endpoints if e.network == sought}
+        assert {e.id: e for e in view.endpoints_of(sought)} == here
+        assert view.is_plugged(sought) == any(e.ifname for e in here.values())
         assert set(view.peers_of(sought)) == {p for p in model.records[Peer].values() if p.network == sought}
         assert view.blocks_of(sought) == tuple(b for b in model.records[Block].values() if b.network == sought)
         rivals = {f"p{n}" for n in (number, number ^ 1) if view.peer(f"p{n}") in view.peers_of(sought)}
         assert {found.id for found in view.rivals_of(peer(number, sought))} == rivals
         assert view.peer(f"p{number}") == model.records[Peer].get(f"p{number}")
+    assert set(view.plugged()) == {e.network for e in endpoints if e.ifname}
     assert list(view.blocks()) == list(model.records[Block].values())
     for text in ("a", "b", "c", "l", "m"):
         assert _is_one_of(view.network_named(text), [n for n in networks if n.name == text])

@@ -29,7 +29,9 @@ def sandbox(number: int, name: str) -> Sandbox:
 
 CHANGES: st.SearchStrategy[Change] = st.one_of(
     st.builds(lambda n: Put(network(n)), NUMBERS),
-    st.builds(lambda n, of: Put(endpoint(n, network(of))), NUMBERS, NUMBERS),
+    st.builds(
+        lambda n, of, ifname: Put(endpoint(n, network(of), ifname)), NUMBERS, NUMBERS, st.sampled_from(["", "eth0"])
+    ),
     st.builds(lambda n, name: Put(sandbox(n, f"name{n}{name}")), NUMBERS, st.sampled_from("ab")),
     st.builds(lambda n: Delete(Network, network(n).id), NUMBERS),
     st.builds(lambda n: Delete(Endpoint, f"e{n}"), NUMBERS),
@@ -50,6 +52,8 @@ def answers(view: View) -> dict[str, object]:
         "by link": [view.network_with_link(n.link) for n in networks],
         "endpoints": [view.endpoint(f"e{n}") for n in range(4)],
         "of": [{e.id: e for e in view.endpoints_of(n.id)} for n in networks],
+        "is plugged": [view.is_plugged(n.id) for n in networks],
+        "plugged": set(view.plugged()),
         "in": [{e.id: e for e in view.endpoints_in(f"s{n}")} for n in range(4)],
         "peer": [view.peer(f"p{n}") for n in range(4)],
         "peers": [{p.id: p for p in view.peers_of(n.id)} for n in networks],

@@ -62,6 +62,7 @@ class Agent:
         self._known = asyncio.Event()
         self._reported = asyncio.Event()
         self._dirty: set[str] = set()
+        self._unmatched: set[str] = set()
         self._leaving: dict[str, Block] = {}
         self._publishing = asyncio.Lock()
         self._work = asyncio.Event()
@@ -218,6 +219,7 @@ class Agent:
             await self._compare()
             self._known.set()
         elif gone:
+            self._unmatched |= gone
             self._work.set()
 
     async def _compare(self) -> None:
@@ -228,9 +230,10 @@ class Agent:
         for peer in published:
             by_network.setdefault(peer.network, []).append(peer)
         for network_id, peers in by_network.items():
-            if network_id not in self._replica.present():
+            if not self._replica.is_present(network_id):
                 await self._link.publish(network_id, [], [peer.id for peer in peers])
         self._dirty |= self._replica.present()
+        self._unmatched |= self._followers.keys()
         self._work.set()
 
     async def _compare_blocks(self) -> None:
@@ -288,8 +291,9 @@ class Agent:
         while True:
             await self._wait_for_work()
             self._work.clear()
-            await self._match_followers()
             dirty, self._dirty = self._dirty, set()
+            unmatched, self._unmatched = self._unmatched, set()
+            await self._match_followers(dirty | unmatched)
             for network_id in sorted(dirty):
                 try:
                     await self._publish(network_id)
@@ -318,17 +322,19 @@ class Agent:
         except TimeoutError:
             return
 
-    async def _match_followers(self) -> None:
+    async def _match_followers(self, changed: set[str]) -> None:
+        """changed: networks that came to be present here or not, or are gone. Others are not looked at."""
         now = self._monotonic()
-        known = {network.id for network in self._replica.networks()}
-        self._wanted = {key: due for key, due in self._wanted.items() if due > now and key in known}
-        wanted = (self._replica.present() & known) | self._wanted.keys()
-        for network_id in wanted - self._followers.keys():
-            self._follow(network_id)
-        for network_id in self._followers.keys() - wanted:
-            await self._followers.pop(network_id).close()
-            peers = self._replica.peers(network_id)
-            await self._replica.set_peers(network_id, [], [peer.id for peer in peers])
+        expired = {key for key, due in self._wanted.items() if due <= now or not self._replica.knows(key)}
+        for network_id in expired:
+            del self._wanted[network_id]
+        for network_id in changed | expired:
+            if self._replica.is_present(network_id) or network_id in self._wanted:
+                self._follow(network_id)
+            elif network_id in self._followers:
+                await self._followers.pop(network_id).close()
+                peers = self._replica.peers(network_id)
+                await self._replica.set_peers(network_id, [], [peer.id for peer in peers])
 
     def _follow(self, network_id: str) -> Follower:
         follower = self._followers.get(network_id)

@@ -195,8 +195,16 @@ class Replica(Protocol):
         """What the cluster must know of this node's endpoints on a network: those of running sandboxes."""
         ...
 
+    def knows(self, network_id: str) -> bool:
+        """Is it a global network that is known here? O(1), as `is_present`."""
+        ...
+
     def present(self) -> set[str]:
-        """Ids of global networks that have an endpoint on this node."""
+        """Ids of global networks that have an endpoint on this node: O(what it answers)."""
+        ...
+
+    def is_present(self, network_id: str) -> bool:
+        """Has this global network an endpoint on this node?"""
         ...
 
     async def set_networks(self, puts: Sequence[Network], gone: Sequence[str]) -> None:

@@ -363,7 +363,7 @@ class Membership:
     def peers(self, network_id: str) -> list[NetworkPeer]:
         """Docker's Peers: the nodes with endpoints on a network that has some here."""
         replica = self._around.replica
-        if network_id not in replica.present():
+        if not replica.is_present(network_id):
             return []
         found = {self.identity.node: self.identity.data_path}
         found.update((peer.node, peer.vtep) for peer in replica.peers(network_id))

@@ -114,6 +114,14 @@ class Draft:
     def endpoints_of(self, network_id: str) -> tuple[Endpoint, ...]:
         return tuple(self._endpoints.over(self._base.endpoints_of(network_id), lambda e: e.network == network_id))
 
+    def is_plugged(self, network_id: str) -> bool:
+        """O(endpoints of the network)."""
+        return any(endpoint.ifname for endpoint in self.endpoints_of(network_id))
+
+    def plugged(self) -> Iterable[str]:
+        changed = {endpoint.network for endpoint in self._endpoints.put.values()}
+        return [key for key in dict.fromkeys((*self._base.plugged(), *changed)) if self.is_plugged(key)]
+
     def endpoints_in(self, sandbox_id: str) -> tuple[Endpoint, ...]:
         return tuple(self._endpoints.over(self._base.endpoints_in(sandbox_id), lambda e: e.sandbox == sandbox_id))
 

@@ -20,7 +20,7 @@ from towline.model.cluster import Block, Peer
 from towline.model.desired import Row, Vxlan
 from towline.model.errors import TowlineError
 from towline.model.network import SWARM, Network
-from towline.plan.presence import desired_now, is_present
+from towline.plan.presence import desired_now
 from towline.plan.rows import rows_of
 from towline.policy.peers import what_is_wrong_with_block, what_is_wrong_with_peer
 from towline.store.contract import Change, Delete, Put, Store
@@ -107,12 +107,18 @@ class Replica:
         ]
 
     def present(self) -> set[str]:
-        return {network.id for network in self.networks() if is_present(self._view, network.id)}
+        return {network_id for network_id in self._view.plugged() if self.knows(network_id)}
+
+    def knows(self, network_id: str) -> bool:
+        network = self._view.network(network_id)
+        return network is not None and network.scope == SWARM
+
+    def is_present(self, network_id: str) -> bool:
+        return self.knows(network_id) and self._view.is_plugged(network_id)
 
     def local_change(self, network_id: str) -> None:
         """An endpoint here came, changed or went, on any network."""
-        network = self._view.network(network_id)
-        if network is not None and network.scope == SWARM:
+        if self.knows(network_id):
             self.on_local_change(network_id)
 
     # what the cluster says

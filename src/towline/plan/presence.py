@@ -10,7 +10,7 @@ from towline.model.view import View
 
 def is_present(view: View, network_id: str) -> bool:
     """Has it an endpoint here that is plugged in?"""
-    return any(endpoint.ifname for endpoint in view.endpoints_of(network_id))
+    return view.is_plugged(network_id)
 
 
 def desired_now(network: Network, view: View, drivers: Drivers) -> Desired:

@@ -21,6 +21,13 @@ class Groups:
     def of(self, key: str) -> list[str]:
         return list(self._ids.get(key, ()))
 
+    def keys(self) -> list[str]:
+        return list(self._ids)
+
+    def __contains__(self, key: str) -> bool:
+        """Has it a member?"""
+        return key in self._ids
+
     def first(self, key: str) -> str | None:
         members = self.of(key)
         return members[0] if members else None

@@ -30,6 +30,7 @@ class State:
         self._by_link = Groups()
         self._by_config = Groups()
         self._by_network = Groups()
+        self._plugged = Groups()
         self._sandboxes: dict[str, Sandbox] = {}
         self._by_sandbox_name = Groups()
         self._by_sandbox = Groups()
@@ -66,6 +67,12 @@ class State:
 
     def endpoints_of(self, network_id: str) -> tuple[Endpoint, ...]:
         return self._found(self._by_network.of(network_id))
+
+    def is_plugged(self, network_id: str) -> bool:
+        return network_id in self._plugged
+
+    def plugged(self) -> list[str]:
+        return self._plugged.keys()
 
     def endpoints_in(self, sandbox_id: str) -> tuple[Endpoint, ...]:
         return self._found(self._by_sandbox.of(sandbox_id))
@@ -159,12 +166,15 @@ class State:
         self._by_network.add(new.network, new.id)
         self._by_sandbox.add(new.sandbox, new.id)
         self._by_host_link.add(new.host_link, new.id)
+        self._plugged.add(_plugged_on(new), new.id)
         if old is not None and old.network != new.network:
             self._by_network.discard(old.network, old.id)
         if old is not None and old.sandbox != new.sandbox:
             self._by_sandbox.discard(old.sandbox, old.id)
         if old is not None and old.host_link != new.host_link:
             self._by_host_link.discard(old.host_link, old.id)
+        if old is not None and _plugged_on(old) != _plugged_on(new):
+            self._plugged.discard(_plugged_on(old), old.id)
 
     def _delete_endpoint(self, endpoint_id: str) -> None:
         old = self._endpoints.pop(endpoint_id, None)
@@ -172,6 +182,7 @@ class State:
             self._by_network.discard(old.network, old.id)
             self._by_sandbox.discard(old.sandbox, old.id)
             self._by_host_link.discard(old.host_link, old.id)
+            self._plugged.discard(_plugged_on(old), old.id)
 
     def _put_sandbox(self, new: Sandbox) -> None:
         old = self._sandboxes.get(new.id)
@@ -184,3 +195,8 @@ class State:
         old = self._sandboxes.pop(sandbox_id, None)
         if old is not None:
             self._by_sandbox_name.discard(old.name, old.id)
+
+
+def _plugged_on(endpoint: Endpoint) -> str:
+    """The network that it has an interface on, or ""."""
+    return endpoint.network if endpoint.ifname else ""
