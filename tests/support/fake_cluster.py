@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from ipaddress import ip_interface, ip_network
 
 from msgspec.structs import replace
 
 from towline.cluster.contract import Beat, Report, Update
-from towline.model.cluster import Block, Node, Peer
+from towline.model.cluster import Alive, Block, Node, Peer
 from towline.model.errors import Conflict, NotFound, Unavailable
 from towline.model.network import Network
+from towline.model.service import Service
 
 
 class FakeManagers:
@@ -24,6 +25,8 @@ class FakeManagers:
         self.nodes: dict[str, Node] = {}
         self.peers: dict[str, Peer] = {}
         self.blocks: dict[str, Block] = {}
+        self.services: dict[str, Service] = {}
+        self.alive: dict[str, Alive] = {}
         self.beats: list[tuple[str, Report]] = []
         self.lose_answers = False
         self.refused: set[str] = set()
@@ -77,7 +80,8 @@ class FakeManagers:
     def snapshot(self, scope: str) -> Update:
         if scope == "base":
             nodes, networks = tuple(self.nodes.values()), tuple(self.networks.values())
-            return Update(self.revision, snapshot=True, nodes=nodes, networks=networks)
+            alive, services = tuple(self.alive.values()), tuple(self.services.values())
+            return Update(self.revision, snapshot=True, nodes=nodes, alive=alive, networks=networks, services=services)
         if scope not in self.networks:
             raise NotFound(f"network {scope} not found")
         peers = tuple(peer for peer in self.peers.values() if peer.network == scope)
@@ -179,6 +183,8 @@ class FakeReplica:
         self.others: dict[str, Peer] = {}
         self.held: dict[str, Block] = {}
         self.mine: dict[str, Peer] = {}
+        self.offered: dict[str, Service] = {}
+        self.down: frozenset[str] = frozenset()
 
     def networks(self) -> list[Network]:
         return list(self.known.values())
@@ -217,7 +223,19 @@ class FakeReplica:
         for block_id in gone:
             self.held.pop(block_id, None)
 
+    def services(self) -> list[Service]:
+        return list(self.offered.values())
+
+    async def set_services(self, puts: Sequence[Service], gone: Sequence[str]) -> None:
+        self.offered.update((service.id, service) for service in puts)
+        for service_id in gone:
+            self.offered.pop(service_id, None)
+
+    def set_down(self, nodes: Collection[str]) -> None:
+        self.down = frozenset(nodes)
+
     async def forget(self) -> None:
+        self.offered.clear()
         self.known.clear()
         self.others.clear()
         self.held.clear()

@@ -16,6 +16,7 @@ from towline.model.cluster import Block, Peer
 from towline.model.endpoint import Endpoint
 from towline.model.errors import RevisionConflict
 from towline.model.network import Network, Pool
+from towline.model.service import Service, VirtualIP
 from towline.store.contract import Change, Delete, Put, SetMeta, Store
 from towline.store.feed import KEPT_UPDATES
 
@@ -51,6 +52,11 @@ def peer(number: int, network_id: str) -> Peer:
         mac=f"02:00:00:00:00:0{number}",
         ipv4=f"10.0.0.{number // 2}/24",
     )
+
+
+def service(number: int, *network_ids: str, name: str = "") -> Service:
+    vips = tuple(VirtualIP(network_id, f"10.0.0.{100 + number}/24") for network_id in network_ids[1:])
+    return Service(id=f"s{number}", name=name or f"svc-{number}", created=number, networks=network_ids[:1], vips=vips)
 
 
 def block(number: int, network_id: str) -> Block:
@@ -121,6 +127,19 @@ def what_the_cluster_says_is_found_by_its_network(store: Store) -> None:
     assert (view.peer("p1"), view.peer("p3")) == (moved, None)
     assert (view.peers_of("a"), view.peers_of("b")) == ((peers[1],), (moved,))
     assert (view.blocks_of("a"), list(view.blocks())) == ((), [blocks[1]])
+
+
+def services_by_name_and_network(store: Store) -> None:
+    view = store.view()
+    one, two = service(1, "a", "i"), service(2, "a", name="Two")
+    store.update([Put(one), Put(two)])
+    assert (view.service("s1"), view.service("x"), list(view.services())) == (one, None, [one, two])
+    assert (view.service_named("tWO"), view.service_named("s1")) == (two, None)
+    assert (view.services_on("a"), view.services_on("i"), view.services_on("b")) == ((one, two), (one,), ())
+    moved = msgspec.structs.replace(one, name="else", networks=("b",), vips=())
+    store.update([Put(moved), Delete(Service, "s2"), Delete(Service, "absent")])
+    assert (view.services_on("a"), view.services_on("i"), view.services_on("b")) == ((), (), (moved,))
+    assert (view.service_named("svc-1"), view.service_named("ELSE"), view.service_named("two")) == (None, moved, None)
 
 
 def a_deleted_and_remade_network_is_the_youngest(store: Store) -> None:
@@ -252,6 +271,7 @@ CASES: tuple[Case, ...] = (
     replacing_moves_the_keys_and_keeps_the_place,
     deleting_forgets_every_key_and_tolerates_absence,
     what_the_cluster_says_is_found_by_its_network,
+    services_by_name_and_network,
     a_deleted_and_remade_network_is_the_youngest,
     a_shared_name_survives_one_of_its_holders,
     a_lost_race_changes_nothing,

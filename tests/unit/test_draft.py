@@ -5,13 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.store_conformance import block, endpoint, peer
+from tests.support.store_conformance import block, endpoint, peer, service
 from tests.support.store_conformance import network as stored_network
 from towline.control.draft import Draft
 from towline.model.cluster import Block, Peer
 from towline.model.endpoint import Endpoint
 from towline.model.network import Network
 from towline.model.sandbox import Sandbox
+from towline.model.service import Service
 from towline.model.view import View
 from towline.store.contract import Change, Delete, Put
 from towline.store.memory import MemoryStore
@@ -39,6 +40,8 @@ CHANGES: st.SearchStrategy[Change] = st.one_of(
     st.builds(lambda n, of: Put(peer(n, network(of).id)), NUMBERS, NUMBERS),
     st.builds(lambda n: Delete(Peer, f"p{n}"), NUMBERS),
     st.builds(lambda n, of: Put(block(n, network(of).id)), NUMBERS, NUMBERS),
+    st.builds(lambda n, of: Put(service(n, network(of).id, name=f"N{n}{of}")), NUMBERS, NUMBERS),
+    st.builds(lambda n: Delete(Service, f"s{n}"), NUMBERS),
     st.builds(lambda n, of: Delete(Block, block(n, network(of).id).id), NUMBERS, NUMBERS),
 )
 
@@ -60,6 +63,9 @@ def answers(view: View) -> dict[str, object]:
         "rivals": [{p.id: p for p in view.rivals_of(peer(n, networks[0].id))} for n in range(4)],
         "blocks of": [{b.id: b for b in view.blocks_of(n.id)} for n in networks],
         "blocks": {b.id: b for b in view.blocks()},
+        "services": {s.id: s for s in view.services()},
+        "services on": [{s.id: s for s in view.services_on(n.id)} for n in networks],
+        "service named": [view.service_named(f"n{n}{of}") for n in range(4) for of in range(4)],
         "sandboxes": {s.id: s for s in view.sandboxes()},
         "sandbox": [view.sandbox(f"s{n}") for n in range(4)],
         "named": [view.sandbox_named(f"name{n}{x}") for n in range(4) for x in "ab"],

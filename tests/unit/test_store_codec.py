@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.store_conformance import block, endpoint, network, peer
+from tests.support.store_conformance import block, endpoint, network, peer, service
 from towline.model.errors import StoreCorrupt, StoreError
 from towline.model.network import Network
 from towline.store import codec
 
 
-@pytest.mark.parametrize("record", [network(1), endpoint(1, network(1)), peer(1, "n"), block(1, "n"), "text", "", 7])
+@pytest.mark.parametrize(
+    "record", [network(1), endpoint(1, network(1)), peer(1, "n"), block(1, "n"), service(1), "text", "", 7]
+)
 def test_round_trip(record: codec.Stored) -> None:
     kind = codec.KINDS[type(record)]
     assert codec.decode(kind, "id", codec.encode("id", record)) == record

@@ -208,8 +208,11 @@ class Agent:
             gone |= {network.id for network in self._replica.networks()} - told
         if update.networks or gone:
             await self._replica.set_networks(update.networks, sorted(gone))
+        await self._take_services(update)
         self._told(update, self.copy)
         self.copy.apply(update)
+        if update.snapshot or update.alive or update.gone_alive or update.nodes or update.gone_nodes:
+            self._replica.set_down(self.copy.nodes.keys() - self.copy.alive.keys() - {self.node_id})
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
         if self._others is not None and (update.snapshot or update.nodes or update.gone_nodes):
@@ -221,6 +224,13 @@ class Agent:
         elif gone:
             self._unmatched |= gone
             self._work.set()
+
+    async def _take_services(self, update: Update) -> None:
+        gone = set(update.gone_services)
+        if update.snapshot:
+            gone |= {service.id for service in self._replica.services()} - {service.id for service in update.services}
+        if update.services or gone:
+            await self._replica.set_services(update.services, sorted(gone))
 
     async def _compare(self) -> None:
         """After a gap: blocks, and what is published of this node."""

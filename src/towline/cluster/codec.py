@@ -15,6 +15,7 @@ import msgspec
 from towline.model.cluster import Alive, Block, Cluster, Node, Peer, Secrets
 from towline.model.errors import StoreCorrupt, StoreError
 from towline.model.network import Network
+from towline.model.service import Service
 
 PREFIX: Final = "/towline/v1/"
 VERSION: Final = 1
@@ -32,7 +33,7 @@ class Leader(msgspec.Struct, frozen=True):
     node: str
 
 
-Record = Cluster | Secrets | Node | Alive | Network | Peer | Block | Guard | Leader
+Record = Cluster | Secrets | Node | Alive | Network | Peer | Block | Service | Guard | Leader
 
 CLUSTER: Final = "cluster"
 SECRETS: Final = "secrets"
@@ -41,6 +42,7 @@ ALIVE: Final = "alive"
 NETWORK: Final = "network"
 ENDPOINT: Final = "endpoint"
 BLOCK: Final = "block"
+SERVICE: Final = "service"
 GUARD: Final = "guard"
 LEADER: Final = "leader"
 _TYPES: Mapping[str, type] = {
@@ -51,6 +53,7 @@ _TYPES: Mapping[str, type] = {
     NETWORK: Network,
     ENDPOINT: Peer,
     BLOCK: Block,
+    SERVICE: Service,
     GUARD: Guard,
     LEADER: Leader,
 }
@@ -58,6 +61,7 @@ _TYPES: Mapping[str, type] = {
 CLUSTER_KEY: Final = PREFIX + CLUSTER
 SECRETS_KEY: Final = PREFIX + SECRETS
 NETWORKS_GUARD: Final = PREFIX + "guard/networks"
+SERVICES_GUARD: Final = PREFIX + "guard/services"
 LEADER_KEY: Final = PREFIX + LEADER
 
 
@@ -91,6 +95,10 @@ def blocks_prefix(network_id: str) -> str:
 
 def blocks_guard(network_id: str) -> str:
     return f"{PREFIX}guard/blocks/{network_id}"
+
+
+def service_key(service_id: str) -> str:
+    return f"{PREFIX}service/{service_id}"
 
 
 def node_guard(node_id: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Literal, Protocol
 
 import msgspec
 
 from towline.model.cluster import Alive, Block, Cluster, Description, Node, Peer
 from towline.model.network import Network
+from towline.model.service import Service
 
 # etcd
 
@@ -104,8 +105,8 @@ class Etcd(Protocol):
 class Update(msgspec.Struct, frozen=True):
     """What changed in a scope up to `revision`. snapshot: these are all records of the scope there are; else changes.
 
-    Scope "base": cluster, nodes, alive, networks. Scope of a network id: peers of that network. gone: ids (of an Alive:
-    the node's).
+    Scope "base": cluster, nodes, alive, networks, services. Scope of a network id: peers of that network. gone: ids
+    (of an Alive: the node's).
     """
 
     revision: int
@@ -119,6 +120,8 @@ class Update(msgspec.Struct, frozen=True):
     gone_alive: tuple[str, ...] = ()
     gone_networks: tuple[str, ...] = ()
     gone_peers: tuple[str, ...] = ()
+    services: tuple[Service, ...] = ()
+    gone_services: tuple[str, ...] = ()
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -216,6 +219,18 @@ class Replica(Protocol):
         ...
 
     async def set_blocks(self, puts: Sequence[Block], gone: Sequence[str]) -> None: ...
+    def services(self) -> list[Service]:
+        """Those that are known here."""
+        ...
+
+    async def set_services(self, puts: Sequence[Service], gone: Sequence[str]) -> None:
+        """Records and names. Sandboxes of a service that is gone go on, and are members of nothing."""
+        ...
+
+    def set_down(self, nodes: Collection[str]) -> None:
+        """Ids of the nodes whose lease has ended: members there are not named any more. Not kept over a restart."""
+        ...
+
     async def forget(self) -> None:
         """The node has left the cluster: everything global goes."""
         ...

@@ -13,10 +13,12 @@ from towline.cluster import codec
 from towline.cluster.contract import KeyValue, Update
 from towline.cluster.state_networks import NetworkIndex
 from towline.cluster.state_peers import BlockIndex, PeerIndex
+from towline.cluster.state_services import ServiceIndex
 from towline.cluster.updates import Changes
 from towline.model.cluster import Alive, Block, Cluster, Node, Peer, Secrets
 from towline.model.errors import StoreError
 from towline.model.network import Network
+from towline.model.service import Service
 
 BASE = "base"
 
@@ -24,9 +26,9 @@ BASE = "base"
 class State:
     """revision: up to which every change has been applied. base_changed: that of the last change in scope "base".
 
-    leader: id of the node that is it, or "". managers: nodes with a manager_address. networks, peers, blocks: indexes.
-    unreadable: key -> why, of records that this release cannot read: plans that need all of a kind refuse then. All may
-    be read freely between two turns of the event loop.
+    leader: id of the node that is it, or "". managers: nodes with a manager_address. networks, peers, blocks, services:
+    indexes. unreadable: key -> why, of records that this release cannot read: plans that need all of a kind refuse
+    then. All may be read freely between two turns of the event loop.
     """
 
     def __init__(self, revision: int = 0, items: Iterable[KeyValue] = ()) -> None:
@@ -40,6 +42,7 @@ class State:
         self.networks = NetworkIndex()
         self.peers = PeerIndex()
         self.blocks = BlockIndex()
+        self.services = ServiceIndex()
         self.last_vni = 0
         self.leader = ""
         self.unreadable: dict[str, str] = {}
@@ -64,6 +67,7 @@ class State:
             nodes=tuple(self.nodes.values()),
             alive=tuple(self.alive.values()),
             networks=tuple(self.networks.all()),
+            services=tuple(self.services.all()),
         )
 
     def apply(self, revision: int, items: Sequence[KeyValue]) -> dict[str, Update]:
@@ -115,6 +119,10 @@ class State:
                 changes.put_peer(record)
             case Block():
                 self.blocks.put(record)
+            case Service():
+                record = replace(record, index=modified)
+                self.services.put(record)
+                changes.services[record.id] = record
             case codec.Guard():
                 if rest == "networks":
                     self.last_vni = record.last_vni
@@ -146,6 +154,9 @@ class State:
                 changes.drop_peer(network, peer_id)
             case codec.BLOCK:
                 self.blocks.discard(rest)
+            case codec.SERVICE:
+                self.services.discard(rest)
+                changes.services[rest] = None
             case codec.CLUSTER:
                 self.cluster = None
             case codec.SECRETS:

@@ -57,9 +57,9 @@ class PeerIndex:
         old = self.get(network_id, peer_id)
         if old is None:
             return
-        _drop(self._by_network, network_id, peer_id)
+        drop(self._by_network, network_id, peer_id)
         node = self._by_node[old.node]
-        _drop(node, network_id, peer_id)
+        drop(node, network_id, peer_id)
         if not node:
             del self._by_node[old.node]
         for address in addresses_of(old):
@@ -108,7 +108,8 @@ class BlockIndex:
         self.discard(block.id)
         self._by_id[block.id] = block
         self._by_network.setdefault(block.network, {})[block.id] = None
-        self._by_node.setdefault(block.node, {})[block.id] = None
+        if block.node:
+            self._by_node.setdefault(block.node, {})[block.id] = None
         self._taken.setdefault(block.network, PrefixSet()).add(prefix)
         self._count(block, prefix.size)
 
@@ -116,8 +117,8 @@ class BlockIndex:
         old = self._by_id.pop(block_id, None)
         if old is None:
             return
-        _drop(self._by_network, old.network, block_id)
-        _drop(self._by_node, old.node, block_id)
+        drop(self._by_network, old.network, block_id)
+        drop(self._by_node, old.node, block_id)
         prefix = parse_prefix(old.prefix)
         taken = self._taken[old.network]
         taken.discard(prefix)
@@ -146,7 +147,7 @@ def addresses_of(peer: Peer) -> list[str]:
     return [*(bare(cidr) for cidr in (peer.ipv4, peer.ipv6) if cidr), peer.mac]
 
 
-def _drop(groups: dict[str, dict[str, T]], key: str, member: str) -> None:
+def drop(groups: dict[str, dict[str, T]], key: str, member: str) -> None:
     group = groups.get(key)
     if group is None:
         return

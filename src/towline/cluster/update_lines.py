@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from towline.cluster.contract import Update
 from towline.cluster.node_api import LARGEST_LINE, MORE, PART, Refused, as_error
+from towline.cluster.updates import RECORDS
 from towline.model.errors import Unavailable
 
-_RECORDS = ("nodes", "alive", "networks", "peers", "gone_nodes", "gone_alive", "gone_networks", "gone_peers")
 _encoder = msgspec.json.Encoder()
 _updates = msgspec.json.Decoder(Update)
 _refusals = msgspec.json.Decoder(Refused)
@@ -27,13 +27,13 @@ def lines_of(update: Update, part: int = PART) -> Iterator[bytes]:
 
 def _parts(update: Update, part: int) -> Iterator[bytes]:
     encoded = _encoder.encode(update)
-    left = sum(len(getattr(update, name)) for name in _RECORDS) // 2
+    left = sum(len(getattr(update, name)) for name in RECORDS) // 2
     if len(encoded) <= part or left == 0:
         yield encoded
         return
     front: dict[str, tuple[object, ...]] = {}
     back: dict[str, tuple[object, ...]] = {}
-    for name in _RECORDS:
+    for name in RECORDS:
         records = getattr(update, name)
         front[name], back[name] = records[:left], records[left:]
         left -= len(front[name])
@@ -77,7 +77,7 @@ class LineReader:
 
 
 def _joined(parts: list[Update]) -> Update:
-    whole = {name: tuple(record for each in parts for record in getattr(each, name)) for name in _RECORDS}
+    whole = {name: tuple(record for each in parts for record in getattr(each, name)) for name in RECORDS}
     return replace(parts[0], **whole)
 
 

@@ -10,8 +10,23 @@ from msgspec.structs import replace
 from towline.cluster.contract import Update
 from towline.model.cluster import Alive, Cluster, Node, Peer
 from towline.model.network import Network
+from towline.model.service import Service
 
 T = TypeVar("T")
+
+RECORDS = (
+    "nodes",
+    "alive",
+    "networks",
+    "services",
+    "peers",
+    "gone_nodes",
+    "gone_alive",
+    "gone_networks",
+    "gone_services",
+    "gone_peers",
+)
+"""Fields of an Update that hold records, or ids of such that are gone."""
 
 
 class Changes:
@@ -23,6 +38,7 @@ class Changes:
         self.nodes: dict[str, Node | None] = {}
         self.alive: dict[str, Alive | None] = {}
         self.networks: dict[str, Network | None] = {}
+        self.services: dict[str, Service | None] = {}
         self._peers: dict[str, dict[str, Peer | None]] = {}
 
     def put_peer(self, peer: Peer) -> None:
@@ -37,7 +53,7 @@ class Changes:
             network_id: Update(self.revision, peers=_present(peers), gone_peers=_gone(peers))
             for network_id, peers in self._peers.items()
         }
-        if self.cluster or self.nodes or self.alive or self.networks:
+        if self.cluster or self.nodes or self.alive or self.networks or self.services:
             found["base"] = self._base()
         return found
 
@@ -48,9 +64,11 @@ class Changes:
             nodes=_present(self.nodes),
             alive=_present(self.alive),
             networks=_present(self.networks),
+            services=_present(self.services),
             gone_nodes=_gone(self.nodes),
             gone_alive=_gone(self.alive),
             gone_networks=_gone(self.networks),
+            gone_services=_gone(self.services),
         )
 
 
@@ -67,11 +85,14 @@ def merge(updates: Iterable[Update]) -> Update:
             merged.alive[alive.node] = alive
         for network in update.networks:
             merged.networks[network.id] = network
+        for service in update.services:
+            merged.services[service.id] = service
         for peer in update.peers:
             peers[peer.id] = peer
         merged.nodes.update(dict.fromkeys(update.gone_nodes))
         merged.alive.update(dict.fromkeys(update.gone_alive))
         merged.networks.update(dict.fromkeys(update.gone_networks))
+        merged.services.update(dict.fromkeys(update.gone_services))
         peers.update(dict.fromkeys(update.gone_peers))
     return replace(merged._base(), peers=_present(peers), gone_peers=_gone(peers))
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 
 from towline.cluster.contract import Update
-from towline.cluster.updates import merge
+from towline.cluster.updates import RECORDS, merge
 
 MOST_WAITING = 4096
 """Records that wait for one watcher; past that it gets a snapshot instead."""
@@ -79,6 +79,4 @@ class Watcher:
 
 
 def _size(update: Update) -> int:
-    changed = len(update.nodes) + len(update.alive) + len(update.networks) + len(update.peers)
-    gone = len(update.gone_nodes) + len(update.gone_alive) + len(update.gone_networks) + len(update.gone_peers)
-    return changed + gone
+    return sum(len(getattr(update, name)) for name in RECORDS)

@@ -9,10 +9,11 @@ from towline.model.cluster import Block, Peer
 from towline.model.endpoint import Endpoint
 from towline.model.network import Network
 from towline.model.sandbox import Sandbox
+from towline.model.service import Service, places_of
 from towline.model.view import View
 from towline.store.contract import Change, Delete, Put
 
-R = TypeVar("R", Network, Endpoint, Sandbox, Peer, Block)
+R = TypeVar("R", Network, Endpoint, Sandbox, Peer, Block, Service)
 
 
 class Layer(Generic[R]):
@@ -47,6 +48,9 @@ class Layer(Generic[R]):
         return None if changed else base
 
 
+AnyLayer = Layer[Network] | Layer[Endpoint] | Layer[Sandbox] | Layer[Peer] | Layer[Block] | Layer[Service]
+
+
 class Draft:
     """A View over a View: the base, with the records of earlier plans laid over it."""
 
@@ -57,6 +61,7 @@ class Draft:
         self._sandboxes: Layer[Sandbox] = Layer()
         self._peers: Layer[Peer] = Layer()
         self._blocks: Layer[Block] = Layer()
+        self._services: Layer[Service] = Layer()
 
     def stage(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -71,19 +76,23 @@ class Draft:
                     self._peers.stage_put(peer)
                 case Put(record=Block() as block):
                     self._blocks.stage_put(block)
+                case Put(record=Service() as service):
+                    self._services.stage_put(service)
                 case Delete(kind=kind, id=record_id):
-                    layers: dict[
-                        type, Layer[Network] | Layer[Endpoint] | Layer[Sandbox] | Layer[Peer] | Layer[Block]
-                    ] = {
-                        Network: self._networks,
-                        Endpoint: self._endpoints,
-                        Sandbox: self._sandboxes,
-                        Peer: self._peers,
-                        Block: self._blocks,
-                    }
-                    layers[kind].stage_delete(record_id)
+                    self._layer(kind).stage_delete(record_id)
                 case _:
                     pass
+
+    def _layer(self, kind: type) -> AnyLayer:
+        layers: dict[type, AnyLayer] = {
+            Network: self._networks,
+            Endpoint: self._endpoints,
+            Sandbox: self._sandboxes,
+            Peer: self._peers,
+            Block: self._blocks,
+            Service: self._services,
+        }
+        return layers[kind]
 
     @property
     def revision(self) -> int:
@@ -149,6 +158,18 @@ class Draft:
 
     def blocks(self) -> Iterable[Block]:
         return self._blocks.over(self._base.blocks())
+
+    def service(self, service_id: str) -> Service | None:
+        return self._services.by_id(service_id, self._base.service(service_id))
+
+    def service_named(self, name: str) -> Service | None:
+        return self._services.first(lambda s: s.name.lower() == name.lower(), self._base.service_named(name))
+
+    def services_on(self, network_id: str) -> tuple[Service, ...]:
+        return tuple(self._services.over(self._base.services_on(network_id), lambda s: network_id in places_of(s)))
+
+    def services(self) -> Iterable[Service]:
+        return self._services.over(self._base.services())
 
 
 def _held(peer: Peer) -> set[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from towline.control.collaborators import NameServers
 from towline.control.membership import Membership
@@ -20,6 +20,7 @@ from towline.model.cluster import Block, Peer
 from towline.model.desired import Row, Vxlan
 from towline.model.errors import TowlineError
 from towline.model.network import SWARM, Network
+from towline.model.service import Service, places_of
 from towline.plan.presence import desired_now
 from towline.plan.rows import rows_of
 from towline.policy.peers import what_is_wrong_with_block, what_is_wrong_with_peer
@@ -47,7 +48,7 @@ class NodeIdentity:
 
 class Replica:
     """Calls on the event loop. on_local_change: told the id of a global network when an endpoint of this node on it
-    came, changed or went. need_repair: see `Applier`."""
+    came, changed or went. need_repair: see `Applier`. down: ids of nodes whose lease has ended."""
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class Replica:
         need_repair: Callable[[], None],
     ) -> None:
         self.node = NodeIdentity()
+        self.down: frozenset[str] = frozenset()
         self.on_local_change: Callable[[str], None] = lambda _: None
         self._store = store
         self._view = store.view()
@@ -101,6 +103,7 @@ class Replica:
                 ipv4=endpoint.ipv4,
                 ipv6=endpoint.ipv6,
                 dns_names=endpoint.dns_names,
+                service=endpoint.service,
             )
             for endpoint in self._view.endpoints_of(network_id)
             if endpoint.ifname
@@ -115,6 +118,9 @@ class Replica:
 
     def is_present(self, network_id: str) -> bool:
         return self.knows(network_id) and self._view.is_plugged(network_id)
+
+    def services(self) -> list[Service]:
+        return list(self._view.services())
 
     def local_change(self, network_id: str) -> None:
         """An endpoint here came, changed or went, on any network."""
@@ -230,7 +236,23 @@ class Replica:
             log.error("a block of addresses is ignored", extra={"fields": {"block": block.id, "problem": problem}})
         return not problem
 
+    async def set_services(self, puts: Sequence[Service], gone: Sequence[str]) -> None:
+        known = [self._view.service(service_id) for service_id in (*(service.id for service in puts), *gone)]
+        changes: list[Change] = [*map(Put, puts), *(Delete(Service, service_id) for service_id in gone)]
+        await self._writer.exclusive(lambda: self._store.note(changes))
+        for network_id in {n for s in (*puts, *known) if s is not None for n in places_of(s)}:
+            self._names.names_changed(network_id)
+        self._flush_later()
+
+    def set_down(self, nodes: Collection[str]) -> None:
+        moved, self.down = self.down ^ set(nodes), frozenset(nodes)
+        for network in self.networks() if moved else ():
+            members = {peer.id for peer in self._view.peers_of(network.id) if peer.service and peer.node in moved}
+            if members:
+                self._names.names_changed(network.id, members)
+
     async def forget(self) -> None:
+        await self.set_services([], [service.id for service in self.services()])
         await self.set_networks([], [network.id for network in self.networks()])
         await self.set_blocks([], [block.id for block in self._view.blocks()])
 

@@ -96,6 +96,7 @@ class Peer(msgspec.Struct, frozen=True, omit_defaults=True):
     """An endpoint on a global network as the other nodes know it.
 
     id: of the endpoint. ipv4, ipv6: CIDR or "". vtep: bare address of the node's data path. epoch: counts moves.
+    service: id of the service that it is a member of, "" for none.
     """
 
     id: str
@@ -109,16 +110,19 @@ class Peer(msgspec.Struct, frozen=True, omit_defaults=True):
     ipv6: str = ""
     dns_names: tuple[str, ...] = ()
     epoch: int = 1
+    service: str = ""
 
 
 class Block(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Part of a subnet, leased to a node: it alone hands out addresses of it. prefix: CIDR; subnet: the pool's."""
+    """Part of a subnet, leased to a node: it alone hands out addresses of it. prefix: CIDR; subnet: the pool's.
+    service: of a virtual address, the id of whose it is; it is one address then, and no node's (node "")."""
 
     network: str
     subnet: str
     prefix: str
     node: str
     epoch: int = 1
+    service: str = ""
 
     @property
     def id(self) -> str:

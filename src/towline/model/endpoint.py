@@ -46,7 +46,7 @@ class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     ifname: in the sandbox, "" while it is not running. host_link: the veth's host end, made from the endpoint's id.
     dns_names: the first one is what PTR answers. published: only on the endpoint that is the sandbox's gateway.
     way_out: made by us for a sandbox that has no other gateway than its global networks, which have none; it is there
-    while the sandbox runs, and is none of its networks for a client.
+    while the sandbox runs, and is none of its networks for a client. service: its sandbox's, on global networks.
     """
 
     id: str
@@ -62,3 +62,4 @@ class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     published: tuple[Published, ...] = ()
     config: EndpointConfig = ANYTHING
     way_out: bool = False
+    service: str = ""

@@ -46,6 +46,7 @@ class Sandbox(msgspec.Struct, frozen=True, omit_defaults=True):
     origin: "run": the namespace is ours and goes with the process; "attach": it is somebody else's.
     mode: name or id of the network it was started on, or "host" or "none". created, started, finished: nanoseconds
     since the epoch, 0 = never. restart: "no", "always", "unless-stopped", "on-failure[:n]". stopped: by the user.
+    service: id of the service that it is a member of.
     """
 
     id: str
@@ -73,3 +74,4 @@ class Sandbox(msgspec.Struct, frozen=True, omit_defaults=True):
     ports: tuple[PortBinding, ...] = ()
     exposed: tuple[str, ...] = ()
     labels: dict[str, str] = {}
+    service: str = ""

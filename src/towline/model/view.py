@@ -9,6 +9,7 @@ from towline.model.cluster import Block, Peer
 from towline.model.endpoint import Endpoint
 from towline.model.network import Network
 from towline.model.sandbox import Sandbox
+from towline.model.service import Service
 
 
 class View(Protocol):
@@ -53,3 +54,13 @@ class View(Protocol):
         ...
 
     def blocks(self) -> Iterable[Block]: ...
+    def service(self, service_id: str) -> Service | None: ...
+    def service_named(self, name: str) -> Service | None:
+        """In any case, as names of services are unique."""
+        ...
+
+    def services_on(self, network_id: str) -> tuple[Service, ...]:
+        """Those that are on the network, or have a virtual address there."""
+        ...
+
+    def services(self) -> Iterable[Service]: ...

@@ -24,6 +24,8 @@ def check_peer(peer: Peer, network: Network, node: Node) -> None:
     """Forbidden for what is another's, InvalidParameter for what cannot be. Who leased its addresses is not asked."""
     if peer.node != node.id or peer.network != network.id:
         raise Forbidden(f"node {node.id} may tell of its own endpoints on network {network.id} only")
+    if peer.service and not _ID.fullmatch(peer.service):
+        raise InvalidParameter(f"endpoint {peer.id[:64]}: its service's id is not one: {peer.service[:64]!r}")
     if not _ID.fullmatch(peer.id):
         raise InvalidParameter(f"the endpoint's id is not one: {peer.id[:64]!r}")
     if wrong := _fault(peer, network, node):

@@ -24,8 +24,9 @@ from towline.model.endpoint import Endpoint
 from towline.model.errors import StoreCorrupt, StoreError
 from towline.model.network import Network
 from towline.model.sandbox import Sandbox
+from towline.model.service import Service
 
-Stored = Network | Endpoint | Sandbox | Peer | Block | str | int
+Stored = Network | Endpoint | Sandbox | Peer | Block | Service | str | int
 Reader = Callable[[str, bytes], Stored]
 
 NETWORK: Final = "network"
@@ -33,10 +34,20 @@ ENDPOINT: Final = "endpoint"
 SANDBOX: Final = "sandbox"
 PEER: Final = "peer"
 BLOCK: Final = "block"
+SERVICE: Final = "service"
 META: Final = "meta"
 REVISION: Final = "revision"
 KINDS: Mapping[type, str] = MappingProxyType(
-    {Network: NETWORK, Endpoint: ENDPOINT, Sandbox: SANDBOX, Peer: PEER, Block: BLOCK, str: META, int: REVISION}
+    {
+        Network: NETWORK,
+        Endpoint: ENDPOINT,
+        Sandbox: SANDBOX,
+        Peer: PEER,
+        Block: BLOCK,
+        Service: SERVICE,
+        str: META,
+        int: REVISION,
+    }
 )
 
 VERSION = 1

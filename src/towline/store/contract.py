@@ -11,19 +11,20 @@ from towline.model.cluster import Block, Peer
 from towline.model.endpoint import Endpoint
 from towline.model.network import Network
 from towline.model.sandbox import Sandbox
+from towline.model.service import Service
 from towline.model.view import View
 
 
 class Put(msgspec.Struct, frozen=True):
     """Create or replace. The record's type decides its kind."""
 
-    record: Network | Endpoint | Sandbox | Peer | Block
+    record: Network | Endpoint | Sandbox | Peer | Block | Service
 
 
 class Delete(msgspec.Struct, frozen=True):
     """Deleting what is not there is no error."""
 
-    kind: type[Network] | type[Endpoint] | type[Sandbox] | type[Peer] | type[Block]
+    kind: type[Network] | type[Endpoint] | type[Sandbox] | type[Peer] | type[Block] | type[Service]
     id: str
 
 

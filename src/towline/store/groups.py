@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 from towline.model.cluster import Block, Peer
+from towline.model.service import Service, places_of
 
 R = TypeVar("R", Peer, Block)
 
@@ -102,6 +103,46 @@ class Peers(Grouped[Peer]):
         for key in _keys(old) if old is not None else ():
             self._by_key.discard(key, record_id)
         return old
+
+
+class Services:
+    """By id, by name in any case, and by each network that they are on or have a virtual address on."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, Service] = {}
+        self._by_name = Groups()
+        self._by_network = Groups()
+
+    def get(self, service_id: str) -> Service | None:
+        return self._records.get(service_id)
+
+    def all(self) -> list[Service]:
+        return list(self._records.values())
+
+    def named(self, name: str) -> Service | None:
+        return self._records.get(self._by_name.first(name.lower()) or "")
+
+    def on(self, network_id: str) -> tuple[Service, ...]:
+        found = (self._records.get(service_id) for service_id in self._by_network.of(network_id))
+        return tuple(service for service in found if service is not None)
+
+    def put(self, new: Service) -> None:
+        old = self._records.get(new.id)
+        self._records[new.id] = new
+        self._by_name.add(new.name.lower(), new.id)
+        for network_id in places_of(new):
+            self._by_network.add(network_id, new.id)
+        if old is not None and old.name.lower() != new.name.lower():
+            self._by_name.discard(old.name.lower(), old.id)
+        for network_id in places_of(old) - places_of(new) if old is not None else ():
+            self._by_network.discard(network_id, new.id)
+
+    def delete(self, service_id: str) -> None:
+        old = self._records.pop(service_id, None)
+        if old is not None:
+            self._by_name.discard(old.name.lower(), old.id)
+            for network_id in places_of(old):
+                self._by_network.discard(network_id, old.id)
 
 
 def _keys(peer: Peer) -> set[str]:

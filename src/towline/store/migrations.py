@@ -37,7 +37,15 @@ def allow_cluster_kinds(_: sqlite3.Connection) -> None:
     """Version 2: records of the kinds peer and block may be there."""
 
 
-MIGRATIONS: Sequence[Migration] = (Migration(1, create_objects), Migration(2, allow_cluster_kinds))
+def allow_services(_: sqlite3.Connection) -> None:
+    """Version 3: records of the kind service may be there."""
+
+
+MIGRATIONS: Sequence[Migration] = (
+    Migration(1, create_objects),
+    Migration(2, allow_cluster_kinds),
+    Migration(3, allow_services),
+)
 
 
 def version_of(db: sqlite3.Connection) -> int:

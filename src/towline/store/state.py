@@ -14,8 +14,9 @@ from towline.model.cluster import Block, Peer
 from towline.model.endpoint import Endpoint
 from towline.model.network import Network
 from towline.model.sandbox import Sandbox
+from towline.model.service import Service
 from towline.store.contract import Change, Delete, Put, SetMeta
-from towline.store.groups import Grouped, Groups, Peers
+from towline.store.groups import Grouped, Groups, Peers, Services
 
 
 class State:
@@ -37,12 +38,14 @@ class State:
         self._by_host_link = Groups()
         self._peers = Peers()
         self._blocks: Grouped[Block] = Grouped()
+        self._services = Services()
         self._delete: dict[type, Callable[[str], object]] = {
             Network: self._delete_network,
             Endpoint: self._delete_endpoint,
             Sandbox: self._delete_sandbox,
             Peer: self._peers.delete,
             Block: self._blocks.delete,
+            Service: self._services.delete,
         }
 
     def network(self, network_id: str) -> Network | None:
@@ -111,6 +114,19 @@ class State:
         """A copy, in order of arrival."""
         return self._blocks.all()
 
+    def service(self, service_id: str) -> Service | None:
+        return self._services.get(service_id)
+
+    def service_named(self, name: str) -> Service | None:
+        return self._services.named(name)
+
+    def services_on(self, network_id: str) -> tuple[Service, ...]:
+        return self._services.on(network_id)
+
+    def services(self) -> list[Service]:
+        """A copy, in order of arrival."""
+        return self._services.all()
+
     def meta(self, key: str) -> str | None:
         return self._meta.get(key)
 
@@ -126,6 +142,8 @@ class State:
                 self._peers.put(peer)
             case Put(record=Block() as block):
                 self._blocks.put(block)
+            case Put(record=Service() as service):
+                self._services.put(service)
             case Delete(kind=kind, id=record_id):
                 self._delete[kind](record_id)
             case SetMeta(key=key, value=value):

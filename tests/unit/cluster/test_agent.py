@@ -11,9 +11,11 @@ from msgspec.structs import replace
 
 from tests.support.fake_cluster import FakeManagers, FakeReplica
 from towline.cluster.agent import Agent
-from towline.model.cluster import Block, Description, Peer
+from towline.cluster.contract import Update
+from towline.model.cluster import Alive, Block, Description, Node, Peer
 from towline.model.errors import Unavailable
 from towline.model.network import Network
+from towline.model.service import Service
 
 _ME, _OTHER, _THIRD = "me", "other", "third"
 
@@ -269,3 +271,22 @@ async def test_a_network_that_goes_while_it_is_published() -> None:
         await bench.managers.put_network(_network("third"))
         bench.join(_peer("more", network="third", node=_ME))
         await _until(lambda: "more" in bench.managers.peers)
+
+
+async def test_services_and_who_is_down_are_known_here_also_after_a_gap() -> None:
+    bench = _Bench()
+    one, two = (Service(name, name, 1) for name in ("one", "two"))
+    bench.managers.services = {"one": one}
+    bench.managers.nodes = {name: Node(name, 1) for name in (_ME, _OTHER, _THIRD)}
+    bench.managers.alive = {_OTHER: Alive(_OTHER)}
+    async with _running(bench):
+        await _until(lambda: bench.replica.offered == {"one": one} and bench.replica.down == {_THIRD})
+        await bench.managers.tell("base", Update(0, services=(two,), gone_alive=(_OTHER,), alive=(Alive(_THIRD),)))
+        await _until(lambda: bench.replica.offered == {"one": one, "two": two} and bench.replica.down == {_OTHER})
+        await bench.managers.tell("base", Update(0, gone_services=("one",)))
+        await _until(lambda: bench.replica.offered == {"two": two})
+        bench.managers.go_away()
+        await _until(lambda: not bench.agent.connected)
+        bench.managers.services = {}
+        bench.managers.come_back()
+        await _until(lambda: not bench.replica.offered and bench.replica.down == {_THIRD})

@@ -23,6 +23,7 @@ from towline.cluster.server import NodeApi
 from towline.cluster.update_lines import LineReader, lines_of
 from towline.model.cluster import Cluster, Node, Peer
 from towline.model.errors import NotFound, Unavailable
+from towline.model.service import Service
 
 
 @pytest.fixture
@@ -85,6 +86,8 @@ async def test_a_snapshot_larger_than_any_line_is_one_update(
         cluster=st.sampled_from([None, Cluster("c" * 25, 1)]),
         nodes=st.lists(st.integers(0, 9).map(lambda number: Node(f"node{number}", number))).map(tuple),
         peers=st.lists(st.integers(0, 9).map(peer)).map(tuple),
+        services=st.lists(st.integers(0, 9).map(lambda number: Service(f"s{number}", "s", number))).map(tuple),
+        gone_services=st.lists(st.text(max_size=9)).map(tuple),
         gone_networks=st.lists(st.text(max_size=9)).map(tuple),
         gone_peers=st.lists(st.text(max_size=9)).map(tuple),
     ),

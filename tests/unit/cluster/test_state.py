@@ -9,9 +9,11 @@ from tests.support.managers import node, peer
 from tests.unit.cluster.test_feed import network
 from towline.cluster.state_networks import NetworkIndex
 from towline.cluster.state_peers import BlockIndex, PeerIndex
+from towline.cluster.state_services import ServiceIndex
 from towline.ipam.prefix import parse_prefix
 from towline.model.cluster import Block, Peer
 from towline.model.network import Network, Pool
+from towline.model.service import Service, ServicePort, VirtualIP
 from towline.plan.global_network import VNI_LIST
 
 NETWORKS = st.builds(
@@ -123,3 +125,41 @@ def test_blocks(steps: list[tuple[Block, bool]]) -> None:
     assert set(index.nodes()) == {b.node for b in kept.values()}
     for each in kept.values():
         assert each in index.of_node(each.node)
+
+
+SERVICES = st.builds(
+    lambda at, name, networks, published, mode: Service(
+        f"s{at}", name, 1, networks=networks, vips=(VirtualIP("i"),), ports=(ServicePort(80, published, mode=mode),)
+    ),
+    st.integers(0, 3),
+    st.sampled_from(["a", "A", "b", "c"]),
+    st.sets(st.sampled_from(["n0", "n1"])).map(lambda found: tuple(sorted(found))),
+    st.integers(1, 4),
+    st.sampled_from(["ingress", "host"]),
+)
+
+
+@settings(max_examples=200)
+@given(steps=st.lists(st.tuples(SERVICES, st.booleans()), max_size=12))
+def test_services(steps: list[tuple[Service, bool]]) -> None:
+    index = ServiceIndex()
+    kept: dict[str, Service] = {}
+    for each, drop in steps:
+        if drop:
+            index.discard(each.id)
+            kept.pop(each.id, None)
+        elif not any(s.id != each.id and _contend(s, each) for s in kept.values()):  # managers see to it
+            index.put(each)
+            kept[each.id] = each
+    assert {s.id: s for s in index.all()} == kept
+    for name in "abc":
+        assert [index.named(name)] == ([s for s in kept.values() if s.name.lower() == name] or [None])
+    for port in range(1, 5):
+        having = [s for s in kept.values() if any(p.published == port for p in s.ingress_ports)]
+        assert [index.publishing("tcp", port)] == (having or [None])
+    for net in ("n0", "n1", "i"):
+        assert {s.id for s in index.of_network(net)} == {s.id for s in kept.values() if net in (*s.networks, "i")}
+
+
+def _contend(one: Service, other: Service) -> bool:
+    return one.name.lower() == other.name.lower() or bool(set(one.ingress_ports) & set(other.ingress_ports))
