@@ -26,6 +26,12 @@ class LinkProbe:
     def close(self) -> None:
         self.socket.close()
 
+    def __enter__(self) -> LinkProbe:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def index(self, name: str) -> int:
         """The ifindex of a link, 0 if there is none (anymore): names on their way out are free already."""
         data = name.encode(errors="surrogateescape")
