@@ -1,0 +1,1 @@
+"""A sandbox moves to another node: the protocol, pure. docs/design/migration.md."""
