@@ -213,6 +213,8 @@ def build(config: Config, parts: Parts | None = None) -> Service:
             describe=lambda: describe(drivers.names()),
             publish=events.publish,
             repairs=lambda: counters.drift_repairs,
+            store=config.cluster_store,
+            default_advertise=config.swarm_default_advertise_addr,
         ),
     )
     seat.cluster = swarm

@@ -60,6 +60,8 @@ def test_defaults() -> None:
         (["--fixed-cidr-v6", "fd00:db8:0:1::/64"], "fixed_cidr_v6", "fd00:db8:0:1::/64"),
         (["--label", "a=1", "--label", "b=2"], "labels", ("a=1", "b=2")),
         (["--metrics-addr", "127.0.0.1:9323"], "metrics_addr", "127.0.0.1:9323"),
+        (["--cluster-store", "etcd://192.0.2.9"], "cluster_store", "etcd://192.0.2.9"),
+        (["--swarm-default-advertise-addr", "eth0"], "swarm_default_advertise_addr", "eth0"),
         (
             ["--default-address-pool", "base=10.0.0.0/8,size=24", "--default-address-pool", "size=64,base=fd00::/48"],
             "default_address_pools",
@@ -123,6 +125,8 @@ def test_socket_and_pidfile_follow_exec_root() -> None:
         (["--log-format", "xml"], ["--log-format", "text, json"]),
         (["--label", "lonely"], ["bad attribute format: lonely"]),
         (["--label", "a=1", "--label", "a=2"], ["conflict labels for a=2 and a=1"]),
+        (["--cluster-store", "etcd://u:p@192.0.2.9"], ["--cluster-store", "put it in a file"]),
+        (["--cluster-store", "https://192.0.2.9"], ["--cluster-store", "not an etcd URL: want etcd://"]),
         (["--metrics-addr", "127.0.0.1"], ["--metrics-addr", "a port is needed"]),
         (["-H", "docker.sock"], ['"-H, --host"', "docker.sock", "unix:///path/to.sock, tcp://host:port or fd://"]),
         (["-H", "npipe://x"], ["scheme 'npipe' is not served"]),

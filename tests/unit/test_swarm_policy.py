@@ -87,6 +87,18 @@ def test_join() -> None:
     assert (plan.advertise, plan.data_path) == (HostPort("192.0.2.1", 7), "192.0.2.1")
 
 
+def test_the_daemon_may_know_what_to_advertise() -> None:
+    """moby daemon/cluster/listen_addr.go resolveAdvertiseAddr: for init and join, unless they say otherwise."""
+    for default in ("eth0", "192.0.2.1"):
+        assert resolve_init(replace(HERE, advertise_addr=""), INTERFACES, default).advertise.host == "192.0.2.1"
+        assert resolve_join(THERE, INTERFACES, default).advertise == HostPort("192.0.2.1", 2377)
+    assert resolve_join(replace(THERE, advertise_addr="192.0.2.7"), INTERFACES, "eth0").advertise == (
+        HostPort("192.0.2.7", 2377)
+    )
+    with pytest.raises(InvalidParameter, match="default advertise address must be"):
+        resolve_init(replace(HERE, advertise_addr=""), INTERFACES, "nonsense")
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [

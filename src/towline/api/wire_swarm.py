@@ -15,6 +15,7 @@ from towline.api.versions import Version
 from towline.api.wire_out import rfc3339_nano
 from towline.model.cluster import Cluster, Swarm, SwarmState
 from towline.model.errors import InvalidParameter
+from towline.model.masked import Masked
 from towline.model.requests import InitSwarm, JoinSwarm
 
 _POOLS_SINCE: Version = (1, 39)
@@ -96,7 +97,9 @@ class InitRequest(msgspec.Struct, frozen=True, rename="pascal"):
     subnet_size: int = 0
 
 
-class JoinRequest(msgspec.Struct, frozen=True, rename="pascal"):
+class JoinRequest(Masked, frozen=True, rename="pascal"):
+    secret = frozenset({"join_token"})
+
     listen_addr: str = ""
     advertise_addr: str = ""
     data_path_addr: str = ""
@@ -121,7 +124,9 @@ class SpecRequest(msgspec.Struct, frozen=True):
         return {key: value for key, value in msgspec.to_builtins(self).items() if value is not None}
 
 
-class UnlockRequest(msgspec.Struct, frozen=True, rename="pascal"):
+class UnlockRequest(Masked, frozen=True, rename="pascal"):
+    secret = frozenset({"unlock_key"})
+
     unlock_key: str = ""
 
 

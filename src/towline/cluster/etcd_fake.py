@@ -15,10 +15,12 @@ from towline.model.errors import NotFound, Unavailable
 
 class Fault(Enum):
     """UNAVAILABLE: the next call fails and has done nothing. LOST_ANSWER: the next transaction takes effect, and its
-    client gets Unavailable."""
+    client gets Unavailable. SILENT: the next transaction does nothing and is never answered, as in a member whose
+    leader is lost."""
 
     UNAVAILABLE = "unavailable"
     LOST_ANSWER = "lost answer"
+    SILENT = "silent"
 
 
 class FakeCluster:
@@ -192,6 +194,9 @@ class FakeEtcd(Etcd):
 
     async def transact(self, when: Sequence[Compare], then: Sequence[PutKey | DeleteKey]) -> int | None:
         await self._call()
+        if self._faults and self._faults[0] is Fault.SILENT:
+            self._faults.popleft()
+            await asyncio.Event().wait()
         lost = bool(self._faults) and self._faults[0] is Fault.LOST_ANSWER
         revision = self.cluster.transact(when, then)
         if lost:

@@ -14,6 +14,7 @@ import msgspec
 from towline.cluster import etcd_wire as wire
 from towline.cluster.etcd_stream import BROKEN, Stream, reason
 from towline.model.errors import Failure, Unavailable
+from towline.model.masked import masked
 
 CONNECT, ANSWER = 2.0, 6.0  # seconds, per member
 AT_ONCE = 32
@@ -29,6 +30,9 @@ _LOGIN_WORDS = ("user name is empty", "auth: revision in header", "invalid auth 
 class Login(NamedTuple):
     user: str
     password: str
+
+    def __repr__(self) -> str:
+        return masked(self, self._fields, ("password",))
 
 
 class EtcdRefusal(Failure):

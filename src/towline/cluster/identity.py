@@ -14,6 +14,7 @@ import msgspec
 
 from towline.model.cluster import DATA_PATH_PORT, LISTEN_PORT
 from towline.model.errors import StoreCorrupt, StoreError, TowlineError
+from towline.model.masked import Masked
 from towline.store.files import sync_directory
 
 _STATE, _PROOF, _CA = "node.json", "node.pem", "ca.pem"
@@ -42,8 +43,10 @@ class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
     enlisting: bool = False
 
 
-class Credentials(msgspec.Struct, frozen=True):
+class Credentials(Masked, frozen=True):
     """PEM all."""
+
+    secret = frozenset({"key"})
 
     certificate: str
     key: str

@@ -11,6 +11,7 @@ from towline.cluster.contract import Beat, Report, Update
 from towline.model import errors
 from towline.model.cluster import Availability, Block, Description, Peer, Role
 from towline.model.errors import Failure, TowlineError
+from towline.model.masked import Masked
 
 LARGEST_BODY = 1 << 20
 """Bytes of a request."""
@@ -30,8 +31,10 @@ SILENCE = 12.0
 """Seconds without a word after which a stream counts as cut: two empty lines are missing."""
 
 
-class JoinRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+class JoinRequest(Masked, frozen=True, omit_defaults=True):
     """address: bare IP that the node advertises, "": as the manager sees it. port: of its node API."""
+
+    secret = frozenset({"token"})
 
     token: str
     request: str
@@ -75,9 +78,11 @@ class MemberRequest(msgspec.Struct, frozen=True):
     fresh: bool = True
 
 
-class MemberGrant(msgspec.Struct, frozen=True):
+class MemberGrant(Masked, frozen=True):
     """PEM: etcd's root, and a certificate and key for this member. member: its number in etcd. others: the other
     members' URLs by their names."""
+
+    secret = frozenset({"key"})
 
     ca: str
     certificate: str

@@ -20,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from towline.model.cluster import Role
 from towline.model.errors import Failure, InvalidParameter
+from towline.model.masked import masked
 
 ANY_NODE, ANY_MANAGER = "swarm-node", "swarm-manager"
 """Names in certificates by which a peer is accepted, whatever its address: of every node, and of managers only."""
@@ -38,6 +39,9 @@ class KeyPair(NamedTuple):
 
     certificate: str
     key: str
+
+    def __repr__(self) -> str:
+        return masked(self, self._fields, ("key",))
 
 
 class Subject(NamedTuple):

@@ -184,6 +184,12 @@ class Stack:
                     log.exception("a part of a manager does not end well")
         await self._member.stop()
 
+    async def wait_removed(self) -> str:
+        """Until the cluster has taken this manager's member out of etcd; why."""
+        while self._member.state.phase != "removed":
+            await self._member.wait_change()
+        return self._member.state.problem
+
     def reload(self) -> None:
         """The node's certificate was renewed."""
         if self._api is not None:

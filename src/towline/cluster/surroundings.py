@@ -16,7 +16,8 @@ class Surroundings:
     """identify: by id and VTEP address who this node is, empty: in no cluster. set_data_path: where it sends and takes
     encapsulated packets (None: nowhere), and the addresses of all nodes. interfaces: the host's. underlay: by (bare
     address, UDP port). repairs: how many differences of store and kernel have been set right. clock: nanoseconds since
-    the epoch."""
+    the epoch. store: URL of an etcd that is not ours, "": managers run their own. default_advertise: address or
+    interface."""
 
     replica: Replica
     identify: Callable[[str, str], None]
@@ -27,3 +28,5 @@ class Surroundings:
     publish: Callable[[Event], None]
     repairs: Callable[[], int]
     clock: Callable[[], int] = time.time_ns
+    store: str = ""
+    default_advertise: str = ""

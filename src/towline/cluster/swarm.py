@@ -10,8 +10,6 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from towline.cluster import tokens
 from towline.cluster.identity import Identity, IdentityFiles
 from towline.cluster.surroundings import Surroundings
@@ -30,6 +28,7 @@ from towline.model.requests import Created, CreateNetwork, InitSwarm, JoinSwarm,
 from towline.policy import swarm as policy
 
 if TYPE_CHECKING:
+    from towline.cluster.answers import Answers
     from towline.cluster.membership import Membership
 
 log = logging.getLogger(__name__)
@@ -103,7 +102,7 @@ class SwarmNode:
     @property
     def state(self) -> SwarmState:
         if self._membership is not None:
-            return self._membership.state()
+            return self._membership.answers.state()
         if self._error:
             return SwarmState(state="error", error=self._error)
         if self._joining is not None and not self._joining.done():
@@ -117,7 +116,7 @@ class SwarmNode:
             if request.force_new_cluster and self._membership is not None and self._membership.role == "manager":
                 return await self._membership.force_new_cluster()
             self._check_free()
-            plan = policy.resolve_init(request, await self._around.interfaces())
+            plan = policy.resolve_init(request, await self._around.interfaces(), self._around.default_advertise)
             begun = founding(plan, self._around.describe(), self._around.clock())
             self._files.begin(begun.identity, begun.credentials)
             await self._begin(begun.identity, lambda m: m.found(begun.cluster, begun.secrets, begun.node))
@@ -126,7 +125,7 @@ class SwarmNode:
     async def join_swarm(self, request: JoinSwarm) -> None:
         async with self._one:
             self._check_free()
-            plan = policy.resolve_join(request, await self._around.interfaces())
+            plan = policy.resolve_join(request, await self._around.interfaces(), self._around.default_advertise)
             tokens.parse_token(plan.token)
             joining = self._joining = asyncio.create_task(self._join(plan), name="join")
         done, _ = await asyncio.wait([joining], timeout=_JOIN_PATIENCE)
@@ -156,9 +155,7 @@ class SwarmNode:
         try:
             membership = self._made(identity)
             await first(membership)
-            if not membership.identity.complete:
-                self._files.save(replace(identity, complete=True))
-                membership.identity = replace(identity, complete=True)
+            membership.start()
         except BaseException:
             try:
                 if membership is not None:
@@ -169,7 +166,6 @@ class SwarmNode:
             raise
         self._membership = membership
         self._error = self._late = ""
-        membership.start()
         await membership.agent.known(_FIRST_REPORT)
         log.info("in a cluster", extra={"fields": {"cluster": identity.cluster, "node": identity.node}})
 
@@ -194,7 +190,7 @@ class SwarmNode:
                 raise Unavailable(policy.NO_SWARM)
             if self._membership is not None:
                 if not force:
-                    policy.check_leave(self.state, self._membership.statuses())
+                    policy.check_leave(self.state, self._membership.answers.statuses())
                 await self._membership.leave()
             self._membership = None
             try:
@@ -230,16 +226,16 @@ class SwarmNode:
     async def cluster_status(self) -> ClusterStatus:
         if self._membership is None:
             raise Unavailable(policy.NO_SWARM)
-        return self._membership.status()
+        return self._membership.answers.status()
 
-    def _manager(self) -> Membership:
+    def _manager(self) -> Answers:
         state = self.state
         if self._membership is None or not state.control:
             raise policy.not_a_manager(state)
-        return self._membership
+        return self._membership.answers
 
     def peers(self, network_id: str) -> Sequence[NetworkPeer]:
-        return self._membership.peers(network_id) if self._membership is not None else ()
+        return self._membership.answers.peers(network_id) if self._membership is not None else ()
 
     # GlobalNetworks
 
@@ -266,9 +262,7 @@ class SwarmNode:
 
     async def remove(self, network: Network) -> None:
         """What has just left the network here must not stand in its way."""
-        membership = self._manager()
-        await membership.agent.publish_now(network.id)
-        await membership.remove_network(network.id)
+        await self._manager().remove_network(network.id)
 
     async def prepare(self, network_id: str) -> None:
         if self._membership is not None:
@@ -285,4 +279,4 @@ class SwarmNode:
 
     def subnet_status(self, network_id: str) -> Mapping[str, SubnetStatus]:
         """Docker's counters by subnet of a global network, where this node is a manager; else empty."""
-        return self._membership.subnet_status(network_id) if self._membership is not None else {}
+        return self._membership.answers.subnet_status(network_id) if self._membership is not None else {}

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from towline.cluster.ids import DIGITS, base36
 from towline.model.cluster import Role
 from towline.model.errors import InvalidParameter
+from towline.model.masked import masked
 
 _PREFIX = "SWMTKN-1"
 _DIGEST_DIGITS, _SECRET_DIGITS = 50, 25
@@ -25,6 +26,9 @@ class Token(NamedTuple):
 
     digest: str
     secret: str
+
+    def __repr__(self) -> str:
+        return masked(self, self._fields, ("secret",))
 
 
 def digest_of(ca: str) -> str:

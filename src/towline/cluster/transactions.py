@@ -20,6 +20,11 @@ from towline.model.errors import Unavailable
 MOST_CHANGES = 100
 """Changes, and conditions, in one transaction: etcd takes 128 by default."""
 _PATIENCE = 10.0
+_DEAF = 3.0
+"""Seconds that a change is tried for while etcd is not heard: nobody answers it, or no member leads."""
+_ANSWER = (1.5, 3.0, 6.0)
+"""Seconds that etcd has for each attempt. What waits in a member whose leader is lost is dropped without a word, and
+the next attempt goes to the new leader; it takes effect once at most, so that it is never wrong to try again."""
 _LEADERLESS = (
     "rpc error: code = Unknown desc = The swarm does not have a leader. It's possible that too few managers are online."
     " Make sure more than half of the managers are online."
@@ -81,10 +86,11 @@ class Commits:
             one.release()
 
     async def _run(self, plan: Plan, what: str, proof: Callable[[State], bool] | None, end: float) -> int:
-        lost, pauses = False, Pauses()
+        lost, pauses, attempts = False, Pauses(), 0
         cause = ""
+        deaf = self._monotonic() + _DEAF
         await self._feed.until(lambda _: True, self._left(end))
-        while self._monotonic() < end:
+        while self._monotonic() < (min(end, deaf) if self._feed.trouble else end):
             state = self._feed.state
             if lost and proof is not None and proof(state):
                 return state.revision
@@ -92,7 +98,8 @@ class Commits:
             if transaction is None:
                 return state.revision
             try:
-                revision = await self._etcd.transact(transaction.when, transaction.then)
+                attempts += 1
+                revision = await self._attempt(transaction, _ANSWER[min(attempts, len(_ANSWER)) - 1])
                 if revision is not None:
                     await self._see(revision, end)
                     return revision
@@ -100,7 +107,14 @@ class Commits:
             except Unavailable as error:
                 lost, cause = True, str(error)
                 await pauses.wait()
-        raise self._failed(what, cause, lost)
+        raise self._failed(what, cause or self._feed.trouble, lost)
+
+    async def _attempt(self, transaction: Transaction, seconds: float) -> int | None:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._etcd.transact(transaction.when, transaction.then)
+        except TimeoutError:
+            raise Unavailable(f"etcd: no answer within {seconds:.1f} s") from None
 
     def _left(self, end: float) -> float:
         return max(end - self._monotonic(), 0.1)
@@ -122,6 +136,8 @@ class Commits:
                 await self._feed.until(_moved(compare, item), self._left(end))
 
     def _failed(self, what: str, cause: str, lost: bool) -> Unavailable:
+        if not lost and self._feed.trouble:
+            return Unavailable(f"{_LEADERLESS} ({what} now: {cause})")
         if not lost:
             return Unavailable(f"{what}: other managers changed the cluster each time; try again")
         text = f"{_LEADERLESS} ({what} now: {cause}. Whether it happened is not known: look before you try again)"

@@ -48,6 +48,12 @@ OPTIONS: tuple[Option, ...] = (
     _text("bip", values.parse_bip, "CIDR", "IPv4 address and prefix of the default bridge"),
     _text("bip6", values.parse_bip6, "CIDR", "IPv6 address and prefix of the default bridge"),
     _text("data-root", values.parse_path, "DIR", "directory of lasting state (default /var/lib/towline)"),
+    _text(
+        "cluster-store",
+        values.parse_cluster_store,
+        "URL",
+        "etcd of yours that managers use, etcd://... (default: they run one)",
+    ),
     _bool("debug", "log debugging detail", short="D"),
     _option(
         "default-address-pool",
@@ -93,6 +99,12 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _option("mtu", "int", values.parse_mtu, "N", "MTU of the default bridge (default: the driver's)"),
     _text("pidfile", values.parse_path, "FILE", "process id file (default EXEC_ROOT/towlined.pid)", short="p"),
+    _text(
+        "swarm-default-advertise-addr",
+        values.parse_text,
+        "ADDR",
+        "address or interface that this node advertises in a swarm",
+    ),
     _bool("tls", "TLS on tcp:// hosts; implied by --tlsverify"),
     _text("tlscacert", values.parse_path, "FILE", "CA whose client certificates are accepted"),
     _text("tlscert", values.parse_path, "FILE", "the daemon's certificate (PEM)"),

@@ -51,6 +51,18 @@ def parse_path(text: str) -> str:
     return os.path.abspath(text)
 
 
+def parse_cluster_store(text: str) -> str:
+    """As it is; files that it names are read when they are needed."""
+    from towline.cluster.etcd_url import parse_etcd_url
+    from towline.model.errors import ConfigError
+
+    try:
+        parse_etcd_url(parse_text(text))
+    except ConfigError as error:
+        raise ValueError(str(error).removeprefix("--cluster-store: ")) from None
+    return text
+
+
 def parse_log_level(text: str) -> str:
     if text == "warning":
         return "warn"

@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from towline.model.masked import Masked
+
 Role = Literal["worker", "manager"]
 Availability = Literal["active", "pause", "drain"]
 FIRST_VNI = 4096
@@ -81,9 +83,11 @@ class Cluster(msgspec.Struct, frozen=True, omit_defaults=True):
     index: int = 0
 
 
-class Secrets(msgspec.Struct, frozen=True):
+class Secrets(Masked, frozen=True):
     """Never leaves the managers. Keys and certificates: PEM. Tokens in full, as `docker swarm join-token` shows them.
     etcd_ca: the root of the managers' etcd members."""
+
+    secret = frozenset({"ca_key", "worker_token", "manager_token", "etcd_ca_key"})
 
     ca_key: str
     worker_token: str
@@ -170,8 +174,10 @@ class SwarmState(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
-class Swarm(msgspec.Struct, frozen=True):
+class Swarm(Masked, frozen=True):
     """A cluster with its join tokens in full. rotating: the root certificate is being exchanged."""
+
+    secret = frozenset({"worker_token", "manager_token"})
 
     cluster: Cluster
     worker_token: str

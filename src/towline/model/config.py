@@ -52,6 +52,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     default_network_opts: dict[str, dict[str, str]] = {}
     labels: tuple[str, ...] = ()
     metrics_addr: str = ""
+    cluster_store: str = ""
+    swarm_default_advertise_addr: str = ""
     tls: bool = False
     tlsverify: bool = False
     tlscacert: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from towline.model.endpoint import EndpointConfig
+from towline.model.masked import Masked
 from towline.model.sandbox import DnsConfig, PortBinding, Process
 
 # Driver options by which a family is switched where the request itself does not say (API before 1.48).
@@ -102,8 +103,10 @@ class InitSwarm(msgspec.Struct, frozen=True):
     spec: dict[str, object] = {}
 
 
-class JoinSwarm(msgspec.Struct, frozen=True):
+class JoinSwarm(Masked, frozen=True):
     """POST /swarm/join, as sent: addresses are unchecked text."""
+
+    secret = frozenset({"token"})
 
     listen_addr: str = ""
     advertise_addr: str = ""

@@ -13,6 +13,7 @@ import msgspec
 
 from towline.model.cluster import DATA_PATH_PORT, Availability, HostInterface, NodeStatus, SwarmState
 from towline.model.errors import Failure, InvalidParameter, Unavailable
+from towline.model.masked import Masked
 from towline.model.requests import InitSwarm, JoinSwarm
 from towline.policy.swarm_address import (
     HostPort,
@@ -72,8 +73,10 @@ class InitPlan(msgspec.Struct, frozen=True):
     spec: Spec
 
 
-class JoinPlan(msgspec.Struct, frozen=True):
+class JoinPlan(Masked, frozen=True):
     """advertise: None: the manager that is joined tells which address it sees. data_path "": the advertised one."""
+
+    secret = frozenset({"token"})
 
     listen: HostPort
     advertise: HostPort | None
@@ -114,17 +117,19 @@ def resolve_init(request: InitSwarm, interfaces: Sequence[HostInterface], defaul
     )
 
 
-def resolve_join(request: JoinSwarm, interfaces: Sequence[HostInterface]) -> JoinPlan:
+def resolve_join(request: JoinSwarm, interfaces: Sequence[HostInterface], default_advertise: str = "") -> JoinPlan:
     """As `resolve_init`. A bad advertise address is refused here; Docker goes on without one."""
     asked = _listen_text(request.listen_addr)
     if not request.remote_addrs:
         raise InvalidParameter("at least 1 RemoteAddr is required to join")
     remotes = tuple(remote_address(text) for text in request.remote_addrs)
     listen = resolve_listen(asked, interfaces)
-    wanted = request.advertise_addr
+    wanted = request.advertise_addr or default_advertise
     return JoinPlan(
         listen=listen,
-        advertise=resolve_advertise(wanted, listen.port, interfaces) if wanted else None,
+        advertise=resolve_advertise(request.advertise_addr, listen.port, interfaces, default_advertise)
+        if wanted
+        else None,
         data_path=resolve_data_path(request.data_path_addr, interfaces),
         remotes=remotes,
         token=request.token,

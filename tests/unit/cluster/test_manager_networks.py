@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.support.managers import cluster, managers, node, peer
+from towline.cluster import transactions
 from towline.cluster.contract import PutKey
 from towline.cluster.etcd_fake import FakeCluster, Fault
 from towline.cluster.manager import Manager
@@ -276,6 +277,26 @@ async def test_a_lost_answer_is_read_back() -> None:
         client.fail(Fault.LOST_ANSWER)
         await manager.networks.remove(made.id)
         assert [n.name for n in manager.state.networks.all()] == ["ingress", "ov2"]
+
+
+async def test_a_change_that_waits_for_a_lost_leader_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transactions, "_ANSWER", (0.01, 0.02))
+    client = FakeCluster().client()
+    async with managers([client]) as (manager,):
+        client.fail(Fault.SILENT, Fault.SILENT)
+        await manager.networks.create(overlay("ov1"))
+        assert [n.name for n in manager.state.networks.all()] == ["ingress", "ov1"]
+
+
+async def test_what_nobody_hears_is_refused_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """patience: an hour, which this test does not wait for."""
+    monkeypatch.setattr(transactions, "_DEAF", 0.05)
+    client = FakeCluster().client()
+    async with managers([client], patience=3600.0) as (manager,):
+        client.away = True
+        manager.feed.trouble = "etcd has no leader"
+        with pytest.raises(Unavailable, match="does not have a leader.*ov1 cannot be created"):
+            await manager.networks.create(overlay("ov1"))
 
 
 async def test_without_etcd_the_answer_is_503() -> None:
