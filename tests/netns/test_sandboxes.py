@@ -21,6 +21,7 @@ import pytest
 from tests.support.inside import Inside, private_mounts
 from tests.support.netns import Namespace, namespace
 from tests.support.sandboxes_conformance import Env, SandboxesConformance, defaults, interface, second
+from tests.support.slaves_conformance import SlavesConformance
 from towline.kernel import announce
 from towline.kernel.monitor import NetlinkMonitor
 from towline.kernel.netns import inside
@@ -85,7 +86,7 @@ def ip(host: Namespace, path: str, *command: str) -> Any:
     return json.loads(within(host, path, "ip", "-json", "-details", *command))
 
 
-class TestRealSandboxes(SandboxesConformance):
+class TestRealSandboxes(SandboxesConformance, SlavesConformance):
     pass
 
 

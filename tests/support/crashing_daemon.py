@@ -26,8 +26,10 @@ from towline.model.errors import KernelError
 from towline.wire import Parts, Service, build, real_parts
 
 VARIABLE = "TOWLINE_TEST_STEPS"
-CHANGING = frozenset({"update", "create_bridges", "repair_bridges", "silence", "remove", "commit", "write"})
-JOINING = frozenset({"make", "drop", "join", "leave", "set_defaults", "announce"})
+CHANGING = frozenset(
+    {"update", "create_bridges", "ensure_parent", "repair_bridges", "silence", "remove", "commit", "write"}
+)
+JOINING = frozenset({"make", "drop", "join", "leave", "remove", "set_defaults", "announce"})
 FLOWS = frozenset({"forget", "forget_untranslated"})
 TUNNELS = frozenset({"create", "repair", "silence"})
 ITEM_WISE = {

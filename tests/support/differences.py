@@ -10,9 +10,6 @@ from tests.support.differences_swarm import SWARM_DIFFERENCES
 from tests.support.replay import Difference
 
 DIFFERENCES: dict[tuple[str, int], Difference] = {
-    ("refused bodies", 26): Difference(
-        404, {"message": 'plugin "macvlan" not found'}, "the macvlan driver is not there yet"
-    ),
     ("refused bodies", 40): Difference(
         500,
         {

@@ -16,6 +16,7 @@ from tests.support.fake_sandboxes import FakeEntry, FakeSandboxes
 from towline.control.cluster_contract import ClusterEngine, NoCluster
 from towline.control.events import EventBus
 from towline.control.predefined import default_bridge, single
+from towline.drivers.parent import why_absent
 from towline.drivers.registry import builtin_drivers
 from towline.ipam import networks as ipam_networks
 from towline.ipam.prefixes import PrefixSet
@@ -203,6 +204,9 @@ class FakeEngine:
             ipam=self._ipams.get(request.ipam_driver),
             in_use=PrefixSet(),
         )
+        parent = self._drivers.desired(network).parent
+        if parent is not None and parent.kind != "dummy":
+            raise why_absent(parent, lower_there=False)
         network = replace(network, phase="ready")
         self._store.update([Put(network)])
         self.counters.created += 1

@@ -14,6 +14,7 @@ from tests.support.sandboxes_conformance import (
     SandboxesConformance,
     interface,
 )
+from tests.support.slaves_conformance import SlavesConformance
 from towline.kernel.contract import Link
 from towline.kernel.fake import FakeLinks
 from towline.kernel.fake_sandboxes import FakeFlow, FakeFlows, FakeRoute, FakeSandboxes
@@ -28,7 +29,7 @@ def fake() -> FakeSandboxes:
     return FakeSandboxes(FakeLinks())
 
 
-class TestFakeSandboxes(SandboxesConformance):
+class TestFakeSandboxes(SandboxesConformance, SlavesConformance):
     @pytest.fixture
     def env(self, fake: FakeSandboxes) -> Env:
         def foreign() -> str:

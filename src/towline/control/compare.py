@@ -10,7 +10,7 @@ from towline.control.tunnel_acts import MakeTunnel, RepairTunnel, SetRows
 from towline.firewall import admit_changes
 from towline.kernel.contract import Link
 from towline.kernel.nft_types import definition
-from towline.model.desired import ALIAS_PREFIX, Bridge, Defaults, Interface, Vxlan
+from towline.model.desired import ALIAS_PREFIX, Bridge, Defaults, Interface, Parent, Vxlan
 from towline.model.info import Finding
 from towline.model.network import Network
 from towline.model.ruleset import Chain, DeleteForeign, Element, ForeignChain, InsertForeign, Set, Table, TableState
@@ -41,6 +41,12 @@ class Reroute(msgspec.Struct, frozen=True):
 
 class RepairBridge(msgspec.Struct, frozen=True):
     bridge: Bridge
+
+
+class MakeParent(msgspec.Struct, frozen=True):
+    """The link that interfaces are made on: make it, set it up."""
+
+    parent: Parent
 
 
 class Obstructed(msgspec.Struct, frozen=True):
@@ -87,6 +93,7 @@ Act = (
     | Join
     | Reroute
     | RepairBridge
+    | MakeParent
     | MakeTunnel
     | RepairTunnel
     | SetRows
@@ -114,13 +121,13 @@ def compare_links(
     plugged: Iterable[tuple[Sandbox, SandboxDesired]],
     links: Sequence[Link],
     leaving: Collection[str],
-    tunnels: Iterable[Vxlan] = (),
+    others: Iterable[Vxlan | Parent] = (),
 ) -> list[Difference]:
-    """plugged: running sandboxes. leaving: names of links on their way out; they are no difference. tunnels: links that
-    must be there and are compared elsewhere (`compare_tunnels`)."""
+    """plugged: running sandboxes. leaving: names of links on their way out; they are no difference. others: links that
+    must be there and are compared elsewhere (`compare_tunnels`, `parents`)."""
     by_name = {link.name: link for link in links}
     by_alias = {link.alias: link for link in links}
-    expected = {tunnel.name: tunnel.alias for tunnel in tunnels}
+    expected = {other.name: other.alias for other in others}
     found: list[Difference] = []
     for network, bridge in desired:
         link = by_name.get(bridge.name) or by_alias.get(bridge.alias)
@@ -166,7 +173,9 @@ def compare_interface(
     sandbox: Sandbox, will: SandboxDesired, interface: Interface, links: Mapping[str, Link | None]
 ) -> Difference | None:
     """links: at least the host end and its bridge, by name. A bridge that is missing is found on its own; what it lost
-    with it is found here."""
+    with it is found here. Of an interface without a host end, everything is found inside."""
+    if interface.slave is not None:
+        return None
     link, bridge = links.get(interface.host_name), links.get(interface.bridge)
     problem = _interface_problem(interface, link, bridge)
     if problem is None:

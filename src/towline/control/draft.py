@@ -107,6 +107,9 @@ class Draft:
     def network_with_link(self, link: str) -> Network | None:
         return self._networks.first(lambda n: n.link == link != "", self._base.network_with_link(link))
 
+    def networks_with_link(self, link: str) -> tuple[Network, ...]:
+        return tuple(self._networks.over(self._base.networks_with_link(link), lambda n: n.link == link != ""))
+
     def networks(self) -> Iterable[Network]:
         return self._networks.over(self._base.networks())
 

@@ -20,7 +20,7 @@ from towline.model.network import SWARM, Network
 from towline.model.sandbox import Sandbox
 from towline.model.view import View
 from towline.plan.endpoint import name_interfaces, plan_endpoint, release_endpoint
-from towline.plan.gateways import choose
+from towline.plan.gateways import Member, choose
 from towline.plan.presence import desired_now
 from towline.plan.published import place
 from towline.plan.sandbox import Known, members_of, realise, transition
@@ -169,7 +169,7 @@ class EndpointPlanner:
         named = name_interfaces(draft.endpoints_in(after.id), self._prefixes(draft, after), taken)
         draft.stage([Put(endpoint) for endpoint in named])
         gateways = choose(members_of(after, draft, self._drivers, known))
-        families = Families(ipv4=gateways.ipv4 is not None, ipv6=gateways.ipv6 is not None)
+        families = Families(ipv4=_publishes(gateways.ipv4), ipv6=_publishes(gateways.ipv6))
         return self._ports.extend(after.id, after.ports, families)
 
     def _give_ports_back(self, after: Sandbox | None, granted: Granted) -> None:
@@ -188,6 +188,10 @@ class EndpointPlanner:
     def _prefixes(self, view: View, sandbox: Sandbox) -> dict[str, str]:
         found = (view.network(endpoint.network) for endpoint in view.endpoints_in(sandbox.id))
         return {n.id: self._drivers.get(n.driver).interface_prefix(n) for n in found if n is not None}
+
+
+def _publishes(gateway: Member | None) -> bool:
+    return gateway is not None and gateway.attachment.rules is not None
 
 
 def _absent(sandbox: Sandbox | None) -> Sandbox:

@@ -8,7 +8,7 @@ from towline.control.compare import compare_bridge, compare_interface
 from towline.dns.config import RESOLVER
 from towline.drivers.registry import Drivers
 from towline.kernel.contract import Inside, Kernel
-from towline.model.desired import Defaults, Interface
+from towline.model.desired import Defaults, Interface, Slave
 from towline.model.endpoint import Endpoint, Published
 from towline.model.errors import NamespaceGone, NotANamespace, TowlineError
 from towline.model.info import EndpointPath, PathStep
@@ -85,6 +85,9 @@ class Explainer:
             return
         yield _inner(interface, inside)
         yield _routes(interface, will.defaults, inside)
+        if interface.slave is not None:
+            yield self._parent(interface.slave)
+            return
         yield self._outer(sandbox, will, interface)
         yield from self._bridge(network)
         yield _rules(endpoint, will.elements, members)
@@ -111,6 +114,12 @@ class Explainer:
         difference = compare_interface(sandbox, will, interface, links)
         text = f"{interface.host_name} is its end on this host, plugged into {interface.bridge}"
         return PathStep("host end", text, difference.finding.problem if difference else "")
+
+    def _parent(self, slave: Slave) -> PathStep:
+        link = self._kernel.links.find(slave.parent)
+        text = f"a {slave.kind} ({slave.mode}) on {slave.parent} of this host, which neither filters nor reaches it"
+        problem = "does not exist" if link is None else "" if link.up else "is down"
+        return PathStep("parent", text, f"{slave.parent} {problem}" if problem else "")
 
     def _bridge(self, network: Network) -> Iterator[PathStep]:
         bridge = self._drivers.desired(network).bridge

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
 from towline.control.flows import FlowSweeper
 from towline.control.undo import UndoStack
+from towline.control.unplug import unplug
 from towline.control.work import Work
 from towline.kernel.contract import Kernel
 from towline.model.desired import Interface
@@ -68,8 +70,8 @@ class Joiner:
 
     def _unplug(self, netns: str, interface: Interface) -> None:
         """Set down at least, because its rules go next."""
-        for error in self._unlink(netns, [interface.host_name]):
-            self._kernel.links.silence([interface.host_name])
+        for error in self._unlink(netns, [interface]):
+            self._silence([interface])
             raise error
 
     def part(self, work: Work, undo: UndoStack) -> Parting:
@@ -86,21 +88,21 @@ class Joiner:
                 self._reroute(transition, undo)
             except TowlineError as error:
                 errors.append(error)
-        names = [interface.host_name for interface in transition.leaves]
-        refused = self._unlink(transition.netns, names)
+        refused = self._unlink(transition.netns, transition.leaves)
         for problem in (*errors, *refused):
             log.warning("endpoint not unplugged cleanly", extra={"fields": {"error": str(problem)}})
-        return Parting(self._silence(names) if refused else (), bool(errors or refused))
+        return Parting(self._silence(transition.leaves) if refused else (), bool(errors or refused))
 
-    def _silence(self, names: list[str]) -> tuple[str, ...]:
-        """Those that stay up."""
+    def _silence(self, interfaces: Sequence[Interface]) -> tuple[str, ...]:
+        """Host ends that stay up."""
+        names = [interface.host_name for interface in interfaces if interface.slave is None]
         answers = zip(names, self._kernel.links.silence(names), strict=True)
         return tuple(name for name, error in answers if error is not None and error.errno != errno.ENODEV)
 
-    def _unlink(self, netns: str, names: list[str]) -> list[KernelError]:
+    def _unlink(self, netns: str, interfaces: Sequence[Interface]) -> list[KernelError]:
         """A namespace that is gone has taken its links along."""
         try:
-            return [error for error in self._kernel.sandboxes.leave(netns, names) if error is not None]
+            return unplug(self._kernel.sandboxes, netns, interfaces)
         except NamespaceGone:
             return []
         except KernelError as error:

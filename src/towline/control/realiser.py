@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from towline.control.forwarding import Forwarding
+from towline.control.parents import Parents
 from towline.control.undo import UndoStack
 from towline.control.work import Outcome, Realisation, Work
 from towline.kernel.contract import Kernel, Link
@@ -43,8 +44,10 @@ class Realiser:
         self._retire = retire
         self._reclaim = reclaim
         self._need_repair = need_repair
+        self._parents = Parents(store.view(), kernel, retire=retire, reclaim=reclaim)
 
     def make(self, works: Sequence[Work], undo: Sequence[UndoStack], outcomes: list[Outcome]) -> None:
+        self._make_parents(works, undo, outcomes)
         wanted = [(i, r) for i, work in enumerate(works) for r in work.creates if r.desired.bridge is not None]
         if not wanted:
             return
@@ -57,7 +60,17 @@ class Realiser:
         self._make_tunnels([(i, r) for i, r in wanted if outcomes[i] is None], outcomes)
 
     def drop(self, works: Sequence[Work]) -> None:
-        self._silence_and_retire([r for work in works for r in work.removes])
+        gone = [r for work in works for r in work.removes]
+        self._silence_and_retire(gone)
+        for realisation in gone:
+            self._parents.give_up(realisation)
+
+    def _make_parents(self, works: Sequence[Work], undo: Sequence[UndoStack], outcomes: list[Outcome]) -> None:
+        for i, work in enumerate(works):
+            for realisation in work.creates:
+                if (parent := realisation.desired.parent) is not None:
+                    undo[i].push(f"give up link {parent.name}", partial(self._parents.give_up, realisation))
+                    outcomes[i] = outcomes[i] or self._parents.make(parent)
 
     def shared(self, realisation: Realisation, work: Work) -> bool:
         """Is it a global network that an endpoint needs which is not of this work?"""
@@ -90,7 +103,7 @@ class Realiser:
 
     def _ensure_forwarding(self, works: Sequence[Work]) -> None:
         try:
-            self._forwarding.ensure(r.network for work in works for r in work.creates)
+            self._forwarding.ensure(r.network for work in works for r in work.creates if r.desired.bridge is not None)
         except KernelError as error:
             log.warning("networks cannot reach beyond this host", extra={"fields": {"error": str(error)}})
             self._need_repair()

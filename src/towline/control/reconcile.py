@@ -21,6 +21,7 @@ from towline.control.compare import (
     DropNamespace,
     Join,
     MakeBridge,
+    MakeParent,
     Obstructed,
     RemoveLink,
     RepairBridge,
@@ -36,8 +37,10 @@ from towline.control.compare import (
 )
 from towline.control.compare_inside import compare_inside
 from towline.control.forwarding import Forwarding
+from towline.control.parents import compare_parents
 from towline.control.reconcile_tunnels import TunnelReconciler
 from towline.control.tunnel_acts import MakeTunnel, RepairTunnel, SetRows
+from towline.control.unplug import unplug
 from towline.control.work import Realisation
 from towline.drivers.registry import Drivers
 from towline.firewall import base
@@ -89,15 +92,17 @@ class Reconciler:
     def compare(self) -> list[Difference]:
         """Everything, in the order in which it must be repaired."""
         realisations, plugged = self._realisations(), self._plugged()
-        networks = [r.network for r in realisations]
+        networks = [r.network for r in realisations if r.desired.bridge is not None]
         leaving = self._leaving()  # before the dump: what is unlinked in between is not in it
         links = self._kernel.links.dump()
-        tunnels = [r.desired.tunnel for r in realisations if r.desired.tunnel is not None]
-        outside = compare_links(_bridges(realisations), plugged, links, leaving, tunnels)
+        by_name = {link.name: link for link in links}
+        others = [part for r in realisations for part in (r.desired.tunnel, r.desired.parent) if part is not None]
+        outside = compare_links(_bridges(realisations), plugged, links, leaving, others)
         return [
             *self._forwarding.differences(networks),
             *outside,
-            *self._tunnels.compare(realisations, {link.name: link for link in links}),
+            *compare_parents(realisations, by_name, leaving),
+            *self._tunnels.compare(realisations, by_name),
             *self._compare_insides(plugged, {d.act.interface.host_name for d in outside if isinstance(d.act, Join)}),
             *self._compare_rules(realisations, plugged),
             *compare_pins((sandbox for sandbox, _ in plugged), self._kernel.sandboxes.pinned(self._namespaces)),
@@ -125,7 +130,7 @@ class Reconciler:
             return self._tunnels.compare_one(*tunnel)
         network = self._view.network_with_link(name)
         found = self._compare_bridge(network) if network else self._compare_interface(name)
-        return [] if found is None else [found]
+        return [*([] if found is None else [found]), *self._compare_parent(name)]
 
     def concerns(self, name: str) -> bool:
         """Whether a link of this name belongs to the store's objects; from memory alone."""
@@ -140,7 +145,8 @@ class Reconciler:
     def agrees(self, name: str, link: Link | None) -> bool:
         """Whether a link as a notification shows it, without addresses, is the bridge that the store wants. From memory
         alone, so that the event loop may ask."""
-        network = self._view.network_with_link(name)
+        found = self._view.networks_with_link(name)
+        network = found[0] if len(found) == 1 else None
         bridge = desired_now(network, self._view, self._drivers).bridge if network is not None else None
         if network is None or bridge is None or link is None:
             return False
@@ -151,6 +157,21 @@ class Reconciler:
         if bridge is None:
             return None
         return compare_bridge(network, bridge, self._kernel.links.find(bridge.name) or self._marked(bridge.alias))
+
+    def _compare_parent(self, name: str) -> list[Difference]:
+        """A link that interfaces are made on, and those: they go with it, and nobody tells."""
+        view = self._view
+        found = [Realisation(n, desired_now(n, view, self._drivers)) for n in view.networks_with_link(name)]
+        hosted = [r for r in found if r.desired.parent is not None]
+        if not hosted:
+            return []
+        ids = {endpoint.sandbox for r in hosted for endpoint in view.endpoints_of(r.network.id) if endpoint.ifname}
+        sandboxes = [s for s in map(view.sandbox, sorted(ids)) if s is not None and s.state == "running"]
+        plugged = [(sandbox, realise(sandbox, view, self._drivers)) for sandbox in sandboxes]
+        differences = compare_parents(hosted, {name: self._kernel.links.find(name)})
+        if any(isinstance(difference.act, Obstructed) for difference in differences):
+            return differences
+        return [*differences, *self._compare_insides(plugged, ())]
 
     def _marked(self, alias: str) -> Link | None:
         """A link whose name somebody changed. Rare, so it may take a dump."""
@@ -176,13 +197,15 @@ class Reconciler:
         """
         acts = [d.act for d in differences if sweep or not d.sweep]
         guards = [a for a in acts if isinstance(a, ReplaceTable | AddMembers)]
-        others = [a for a in acts if not isinstance(a, ReplaceTable | AddMembers | DropMembers | _TUNNEL_ACTS)]
+        others = [
+            a for a in acts if not isinstance(a, ReplaceTable | AddMembers | DropMembers | MakeParent | _TUNNEL_ACTS)
+        ]
         reroutes = dict.fromkeys(Reroute(a.netns, a.defaults) for a in acts if isinstance(a, Join))
         errors = self._carry_out_each(guards)
         errors += self._make_bridges([a for a in acts if isinstance(a, MakeBridge)])
         errors += _refusals(self._kernel.links.repair_bridges([a.bridge for a in acts if isinstance(a, RepairBridge)]))
         errors += _refusals(self._kernel.links.remove([a.name for a in acts if isinstance(a, RemoveLink)]))
-        errors += self._carry_out_each([a for a in acts if isinstance(a, _TUNNEL_ACTS)])
+        errors += self._carry_out_each([a for a in acts if isinstance(a, MakeParent | _TUNNEL_ACTS)])
         errors += self._carry_out_each([*others, *reroutes])  # routes when all interfaces are there
         errors += self._carry_out_each([a for a in acts if isinstance(a, DropMembers)])
         for failed in errors:
@@ -208,6 +231,9 @@ class Reconciler:
         match act:
             case MakeTunnel() | RepairTunnel() | SetRows():
                 self._tunnels.carry_out(act)
+            case MakeParent(parent):
+                if (refused := self._kernel.links.ensure_parent(parent)) is not None:
+                    raise refused
             case DropNamespace(path):
                 self._kernel.sandboxes.drop(path)
             case WriteSysctl(path, value):
@@ -236,7 +262,7 @@ class Reconciler:
         sandboxes = self._kernel.sandboxes
         try:
             if clear:
-                sandboxes.leave(netns, [interface.host_name])
+                unplug(sandboxes, netns, [interface])
             sandboxes.join(netns, interface)
             sandboxes.announce(netns, interface)
         except NamespaceGone:

@@ -26,11 +26,12 @@ class Attachment(msgspec.Struct, frozen=True):
     """How an endpoint is plugged into a sandbox.
 
     gateway4, gateway6: the address of the default gateway that this network offers, "" for an on-link default route,
-    None if it offers none. rules: the network's firewall intent, which its endpoints share.
+    None if it offers none. rules: the network's firewall intent, which its endpoints share; None where its packets pass
+    by the host (macvlan), which can neither filter nor publish them.
     """
 
     interface: Interface
-    rules: NetworkRules
+    rules: NetworkRules | None
     gateway4: str | None = None
     gateway6: str | None = None
 

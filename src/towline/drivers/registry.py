@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from towline.drivers.bridge import BridgeDriver
 from towline.drivers.contract import Driver
+from towline.drivers.macvlan import IpvlanDriver, MacvlanDriver
 from towline.drivers.overlay import OverlayDriver, UnderlayHolder
 from towline.drivers.single import SingleDriver
 from towline.model.desired import NOTHING, Desired
@@ -37,4 +38,6 @@ class Drivers:
 def builtin_drivers(place: UnderlayHolder | None = None) -> Drivers:
     """place: of this node in the underlay; without one it is in no cluster."""
     overlay = OverlayDriver(place or UnderlayHolder())
-    return Drivers([BridgeDriver(), overlay, SingleDriver("host"), SingleDriver("null")])
+    return Drivers(
+        [BridgeDriver(), MacvlanDriver(), IpvlanDriver(), overlay, SingleDriver("host"), SingleDriver("null")]
+    )

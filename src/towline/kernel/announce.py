@@ -28,12 +28,13 @@ _ALL_NODES = IPv6Address("ff02::1").packed
 _ICMPV6, _NEIGHBOUR_ADVERTISEMENT, _OVERRIDE, _TARGET_MAC = 58, 136, 1 << 29, 2
 
 
-def frames(interface: Interface) -> list[bytes]:
-    """What announces all addresses of an interface, the automatic link-local one too where it has IPv6."""
+def frames(interface: Interface, mac: str = "") -> list[bytes]:
+    """What announces all addresses of an interface, the automatic link-local one too where it has IPv6. mac: the one
+    that it really has, where that is its parent's."""
     cidrs = dict.fromkeys(interface.addresses)
     if not interface.ipv6_off:
         cidrs[link_local(interface.mac)] = None
-    return _told(interface.mac, cidrs)
+    return _told(mac or interface.mac, cidrs)
 
 
 def frames_of(row: Row) -> list[bytes]:
@@ -60,7 +61,8 @@ def send(interface: Interface, close: Callable[[socket.socket], object]) -> None
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, 0)
     try:
         sock.bind((interface.name, 0))
-        for frame in frames(interface):
+        mac = "" if interface.slave is None else sock.getsockname()[4].hex(":")
+        for frame in frames(interface, mac):
             sock.send(frame)
     except OSError as error:
         raise KernelError(error.errno or errno.EIO, operation) from error

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from towline.model.desired import Bridge, Defaults, Interface, Row, Vxlan
+from towline.model.desired import Bridge, Defaults, Interface, Parent, Row, Vxlan
 from towline.model.errors import KernelError
 from towline.model.ruleset import AddElements as AddElements
 from towline.model.ruleset import AddTable as AddTable
@@ -77,6 +77,11 @@ class Links(Protocol):
         """Bring existing links of these names to the desired state, changing only what differs
         (alias, MAC, MTU, settings, addresses, up). Addresses that somebody else added stay. A bridge with the right
         alias whose name somebody changed gets it back."""
+        ...
+
+    def ensure_parent(self, parent: Parent) -> KernelError | None:
+        """Make it if it is ours and absent, and set ours up; a link of that name that is not ours stays as it is.
+        ENODEV: it is not ours to make, or what it is made on is absent. EOPNOTSUPP: the kernel has no such links."""
         ...
 
     def silence(self, names: Sequence[str]) -> list[KernelError | None]:
@@ -220,6 +225,10 @@ class Sandboxes(Protocol):
     def leave(self, path: str, host_names: Sequence[str]) -> list[KernelError | None]:
         """Take the pairs apart by their host ends; returns when they are unlisted and their names free. Absent is no
         error."""
+        ...
+
+    def remove(self, path: str, interfaces: Sequence[Interface]) -> list[KernelError | None]:
+        """Delete those that have no host end (`Interface.slave`). Absent is no error; what is not ours stays."""
         ...
 
     def set_defaults(self, path: str, defaults: Defaults) -> None:

@@ -17,7 +17,7 @@ from towline.kernel.faults import Faults
 from towline.kernel.rtnl import FIRST_INDEX
 from towline.kernel.rtnl_codec import host_route
 from towline.kernel.sysctl import check_path
-from towline.model.desired import Bridge
+from towline.model.desired import Bridge, Parent
 from towline.model.errors import KernelError
 
 _MTU, _MIN_MTU, _MAX_MTU, _IPV6_MIN_MTU = 1500, 68, 65535, 1280
@@ -72,7 +72,8 @@ class FakeLinks:
     """`links` is the state: name -> Link; put foreign links there. `extra_routes`: routes besides those of addresses.
 
     Fault steps, all named by the link: "create_bridges" (nothing is made), "configure" (made, without alias and down),
-    "set_mtu", "add_address" (made, that part missing), "repair_bridges", "silence", "remove" (the link stays).
+    "set_mtu", "add_address" (made, that part missing), "repair_bridges", "silence", "remove" (the link stays),
+    "ensure_parent" (nothing is made).
     """
 
     def __init__(self, sysctl: FakeSysctl | None = None, *, faults: Faults | None = None) -> None:
@@ -87,6 +88,22 @@ class FakeLinks:
 
     def repair_bridges(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
         return [self._repair(bridge) for bridge in bridges]
+
+    def ensure_parent(self, parent: Parent) -> KernelError | None:
+        link, operation = self.links.get(parent.name), f"create link {parent.name}"
+        if link is not None:
+            if parent.kind and link.alias == parent.alias:
+                self._change(parent.name, up=True)
+            return None
+        if not parent.kind or (parent.lower and parent.lower not in self.links):
+            return KernelError(errno.ENODEV, f"find link {parent.lower or parent.name}")
+        if refused := self._refuse_name(parent.name, operation) or self.faults.check(
+            "ensure_parent", parent.name, operation
+        ):
+            return refused
+        self._put(Link(self._next, parent.name, parent.kind, parent.alias, True, _MTU, "02:00:00:00:00:98", 0, ()))
+        self._next += 1
+        return None
 
     def silence(self, names: Sequence[str]) -> list[KernelError | None]:
         return [self._silence(name) for name in names]

@@ -15,7 +15,7 @@ from towline.kernel.conntrack_codec import protocol_number
 from towline.kernel.contract import Inside, Link
 from towline.kernel.fake import FakeLinks
 from towline.kernel.faults import Faults
-from towline.model.desired import ALIAS_PREFIX, Defaults, Interface, Route
+from towline.model.desired import ALIAS_PREFIX, Defaults, Interface, Route, Slave
 from towline.model.errors import KernelError, NamespaceGone, NotANamespace
 
 _MTU, _IPV6_MIN_MTU = 1500, 1280
@@ -33,12 +33,14 @@ class FakeRoute(msgspec.Struct, frozen=True):
 
 
 class FakeNamespace(msgspec.Struct):
-    """May be changed at will. links: name -> Link. hosts: name of an inner end -> its host end. routes: without those
+    """May be changed at will. links: name -> Link. hosts: name of an inner end -> its host end. parents: name
+    of a link that has none -> the link of the host that it is on. routes: without those
     that follow from addresses. announced: what was announced, in order."""
 
     pinned: bool
     links: dict[str, Link]
     hosts: dict[str, str] = {}
+    parents: dict[str, str] = {}
     routes: list[FakeRoute] = []
     sysctls: dict[str, str] = {}
     announced: list[Interface] = []
@@ -93,12 +95,18 @@ class FakeSandboxes:
 
     def join(self, path: str, interface: Interface) -> None:
         namespace = self._get(path)
-        self._make_pair(path, namespace, interface)
+        if interface.slave is None:
+            self._make_pair(path, namespace, interface)
+        else:
+            self._make_slave(path, namespace, interface, interface.slave)
         try:
             self._configure(namespace, interface)
         except KernelError:
-            del self.links.links[interface.host_name]
-            self._prune(namespace)
+            if interface.slave is None:
+                del self.links.links[interface.host_name]
+                self._prune(namespace)
+            else:
+                self._forget(namespace, interface.name)
             raise
 
     def adopt(self, path: str, source: str) -> None:
@@ -114,6 +122,19 @@ class FakeSandboxes:
 
     def leave(self, path: str, host_names: Sequence[str]) -> list[KernelError | None]:
         return [self._leave(name) for name in host_names]
+
+    def remove(self, path: str, interfaces: Sequence[Interface]) -> list[KernelError | None]:
+        namespace = self._get(path)
+        return [self._remove(namespace, interface) for interface in interfaces]
+
+    def _remove(self, namespace: FakeNamespace, interface: Interface) -> KernelError | None:
+        link = namespace.links.get(interface.name)
+        if link is None or interface.name not in namespace.parents or link.alias not in ("", interface.alias):
+            return None
+        if refused := self.faults.check("leave", interface.host_name, f"remove interface {interface.name}"):
+            return refused
+        self._forget(namespace, interface.name)
+        return None
 
     def set_defaults(self, path: str, defaults: Defaults) -> None:
         namespace = self._get(path)
@@ -151,10 +172,29 @@ class FakeSandboxes:
         return self.namespaces[path]
 
     def _prune(self, namespace: FakeNamespace) -> None:
-        for name in [name for name, host in namespace.hosts.items() if host not in self.links.links]:
-            del namespace.hosts[name]
-            del namespace.links[name]
-            namespace.routes = [route for route in namespace.routes if route.interface != name]
+        ends = [*namespace.hosts.items(), *namespace.parents.items()]
+        for name in [name for name, host in ends if host not in self.links.links]:
+            self._forget(namespace, name)
+
+    def _forget(self, namespace: FakeNamespace, name: str) -> None:
+        namespace.hosts.pop(name, None)
+        namespace.parents.pop(name, None)
+        del namespace.links[name]
+        namespace.routes = [route for route in namespace.routes if route.interface != name]
+
+    def _make_slave(self, path: str, namespace: FakeNamespace, interface: Interface, slave: Slave) -> None:
+        name = interface.name
+        operation = f"make {slave.kind} {name} on {slave.parent} in {path}"
+        if slave.parent not in self.links.links:
+            raise KernelError(errno.ENODEV, operation, f"the host has no link {slave.parent}")
+        _check_name(name, operation)
+        if name in namespace.links:
+            raise KernelError(errno.EEXIST, operation, f"the sandbox has an interface {name}")
+        self._check("join", interface.host_name, operation)
+        self._next += 1
+        namespace.parents[name] = slave.parent
+        mtu = interface.mtu or _MTU
+        namespace.links[name] = Link(self._next, name, slave.kind, "", False, mtu, interface.mac.lower(), 0, ())
 
     def _make_pair(self, path: str, namespace: FakeNamespace, interface: Interface) -> None:
         host, name = interface.host_name, interface.name

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Sequence
 from ipaddress import ip_interface
 
+from towline.kernel import parents
 from towline.kernel import rtnl_codec as codec
 from towline.kernel.contract import HostRoute, Link, Sysctl
 from towline.kernel.netlink import NetlinkSocket
@@ -20,7 +21,7 @@ from towline.kernel.rtnl_read import LinkReader
 from towline.kernel.rtnl_settings import settings_attr
 from towline.kernel.rtnl_steps import Step, first_refusal
 from towline.kernel.rtnl_unlink import Unlinker
-from towline.model.desired import Bridge
+from towline.model.desired import Bridge, Parent
 from towline.model.errors import KernelError
 
 # The kernel hands out indexes from 1 upwards and never gets here; links that we make are the only ones at and above it.
@@ -95,6 +96,9 @@ class RtnlLinks:
                     (error,) = self._apply([[Step(codec.set_link(link.index, up=False), operation), naming]])
                 return error
         return None
+
+    def ensure_parent(self, parent: Parent) -> KernelError | None:
+        return parents.ensure(self._socket, self._reader, parent, lambda: self._free_indexes(1)[0])
 
     def silence(self, names: Sequence[str]) -> list[KernelError | None]:
         return self._apply([[Step(codec.set_named_link(n, up=False), f"set link {n} down")] for n in names])

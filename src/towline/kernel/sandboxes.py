@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from towline.kernel import announce, sandboxes_pin, sandboxes_routes
+from towline.kernel import announce, sandboxes_pin, sandboxes_routes, slaves
 from towline.kernel.contract import Inside, Sysctl
 from towline.kernel.netns import HERE, entered, identity, opened
+from towline.kernel.slaves import Slaves
 from towline.kernel.veth import Veths
 from towline.kernel.veth_leave import Unplugger
 from towline.model.desired import Defaults, Interface
@@ -33,6 +34,7 @@ class RealSandboxes:
         ipv6 = sysctl.read("net/ipv6/conf/all/disable_ipv6") is not None
         self._families = (socket.AF_INET, socket.AF_INET6) if ipv6 else (socket.AF_INET,)
         self._veths = Veths(sysctl, ipv6=ipv6)
+        self._slaves = Slaves(sysctl, ipv6=ipv6)
         self._unplugger = Unplugger(self._veths.index)
         self._closer = ThreadPoolExecutor(_CLOSERS, thread_name_prefix="close")
 
@@ -40,6 +42,7 @@ class RealSandboxes:
         self._unplugger.close()
         self._closer.shutdown()
         self._veths.close()
+        self._slaves.close()
 
     def make(self, path: str) -> None:
         sandboxes_pin.make(path)
@@ -60,10 +63,17 @@ class RealSandboxes:
 
     def join(self, path: str, interface: Interface) -> None:
         with self._opened(path) as fd:
-            self._veths.plug(fd, path, interface)
+            if interface.slave is None:
+                self._veths.plug(fd, path, interface)
+            else:
+                self._slaves.plug(fd, path, interface, interface.slave)
 
     def leave(self, path: str, host_names: Sequence[str]) -> list[KernelError | None]:
         return self._unplugger.remove(host_names)
+
+    def remove(self, path: str, interfaces: Sequence[Interface]) -> list[KernelError | None]:
+        with self._inside(path):
+            return slaves.remove(interfaces)
 
     def set_defaults(self, path: str, defaults: Defaults) -> None:
         with self._inside(path):

@@ -11,6 +11,8 @@ from typing import Literal
 import msgspec
 
 ALIAS_PREFIX = "towline:"
+SlaveKind = Literal["macvlan", "ipvlan"]
+ParentKind = Literal["", "vlan", "dummy"]
 GatewayMode = Literal["nat", "nat-unprotected", "routed", "isolated"]
 _HEX_ID = 64
 
@@ -25,6 +27,10 @@ def endpoint_alias(endpoint_id: str) -> str:
 
 def tunnel_alias(network_id: str) -> str:
     return f"{ALIAS_PREFIX}tunnel:{network_id}"
+
+
+def parent_alias(name: str) -> str:
+    return f"{ALIAS_PREFIX}parent:{name}"
 
 
 def stable_mac(record_id: str) -> str:
@@ -86,6 +92,29 @@ class Route(msgspec.Struct, frozen=True):
     gateway: str = ""
 
 
+class Parent(msgspec.Struct, frozen=True):
+    """A link of the host, up, that interfaces of sandboxes are made on (`Slave`).
+
+    kind "": the host's own, which must be there. "vlan": 802.1Q, id `vlan` on the link `lower`; ours, unless a link of
+    that name was there before. "dummy": ours, leads nowhere. alias: what ours carries. Networks may share one.
+    """
+
+    name: str
+    kind: ParentKind = ""
+    alias: str = ""
+    lower: str = ""
+    vlan: int = 0
+
+
+class Slave(msgspec.Struct, frozen=True):
+    """How an interface is made on a link of the host. mode, flag: the kernel's words ("bridge", "private", "l2")."""
+
+    parent: str
+    kind: SlaveKind = "macvlan"
+    mode: str = "bridge"
+    flag: str = ""
+
+
 class Interface(msgspec.Struct, frozen=True):
     """One endpoint's veth pair: the host end on its bridge, the other end in the sandbox's namespace.
 
@@ -94,6 +123,8 @@ class Interface(msgspec.Struct, frozen=True):
     sandbox's namespace. ipv6_off: no IPv6 on the sandbox's end. Default routes belong to the sandbox, not to one
     interface: see `Defaults`. fixed: the bridge holds the MAC at this port by a permanent row, learns nothing from it
     and floods nothing to it; so the endpoint is reached however long it was silent, and nobody can take its place.
+    slave: instead of a pair, a link in the sandbox alone, made on one of the host; bridge is "" then, and no link of
+    the host has host_name.
     """
 
     host_name: str
@@ -107,6 +138,7 @@ class Interface(msgspec.Struct, frozen=True):
     sysctls: tuple[tuple[str, str], ...] = ()
     ipv6_off: bool = False
     fixed: bool = False
+    slave: Slave | None = None
 
 
 class Defaults(msgspec.Struct, frozen=True):
@@ -143,11 +175,12 @@ class NetworkRules(msgspec.Struct, frozen=True):
 
 class Desired(msgspec.Struct, frozen=True):
     """Everything one network needs in the kernel; nothing for host, null and config-only networks. tunnel: made after
-    the bridge. What goes through it is known later and elsewhere: its rows."""
+    the bridge. What goes through it is known later and elsewhere: its rows. parent: what its interfaces are made on."""
 
     bridge: Bridge | None = None
     rules: NetworkRules | None = None
     tunnel: Vxlan | None = None
+    parent: Parent | None = None
 
 
 NOTHING = Desired()

@@ -20,13 +20,14 @@ def place(members: Sequence[Member], published: Sequence[Published]) -> list[End
         mine = [
             _as_published(port, member.attachment, v6=":" in port.host_ip)
             for port in published
-            if (gateways.ipv6 if ":" in port.host_ip else gateways.ipv4) is member
+            if member.attachment.rules and (gateways.ipv6 if ":" in port.host_ip else gateways.ipv4) is member
         ]
         placed.append(replace(member.endpoint, published=tuple(mine)))
     return placed
 
 
 def _as_published(port: Published, attachment: Attachment, *, v6: bool) -> Published:
-    family = attachment.rules.ipv6 if v6 else attachment.rules.ipv4
+    rules = attachment.rules
+    family = None if rules is None else rules.ipv6 if v6 else rules.ipv4
     routed = family is not None and family.mode == "routed"
     return replace(port, host_port=0) if routed else port

@@ -96,6 +96,8 @@ def _defaults(gateways: Gateways) -> Defaults:
 
 def _elements(member: Member) -> Iterable[Element]:
     endpoint, attachment = member.endpoint, member.attachment
+    if attachment.rules is None:
+        return
     yield from endpoint_elements(attachment.rules, endpoint.host_link, endpoint.mac, attachment.interface.addresses)
     for published in endpoint.published:
         yield from port_elements(member, published)
@@ -105,7 +107,7 @@ def port_elements(member: Member, published: Published) -> tuple[Element, ...]:
     """What one published port of an endpoint needs."""
     endpoint = member.endpoint
     address = (endpoint.ipv6 if ":" in published.host_ip else endpoint.ipv4).partition("/")[0]
-    if not address:
+    if not address or member.attachment.rules is None:
         return ()
     port = PublishedPort(published.host_ip, published.host_port, published.protocol, address, published.port)
     return published_elements(member.attachment.rules, port)

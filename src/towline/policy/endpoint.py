@@ -19,8 +19,8 @@ from towline.model.view import View
 from towline.policy.endpoint_options import what_is_wrong_with_options
 from towline.policy.texts import shown, what_is_wrong_with_name
 
-HOST, NONE = "host", "null"
-"""Names of the drivers of the networks `host` and `none`."""
+HOST, NONE, IPVLAN = "host", "null", "ipvlan"
+"""Names of drivers that differ in what an endpoint may ask."""
 
 _PREFIX = "invalid endpoint settings:\n"
 ONLY_HOST = "cannot connect container to host network - container must be created in host network mode"
@@ -53,6 +53,8 @@ def check_connect(view: View, sandbox: Sandbox, network: Network, config: Endpoi
     """
     _check_company(view, sandbox, network)
     check_settings(config, network)
+    if config.mac and network.driver == IPVLAN:
+        raise Failure("ipvlan interfaces do not support custom mac address assignment")
     check_joinable(network)
     if any(endpoint.network == network.id for endpoint in view.endpoints_in(sandbox.id)):
         raise Forbidden(f"endpoint with name {sandbox.name} already exists in network {network.name}")

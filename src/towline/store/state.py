@@ -58,6 +58,10 @@ class State:
     def network_with_link(self, link: str) -> Network | None:
         return self._networks.get(self._by_link.first(link) or "")
 
+    def networks_with_link(self, link: str) -> tuple[Network, ...]:
+        found = (self._networks.get(network_id) for network_id in self._by_link.of(link))
+        return tuple(network for network in found if network is not None)
+
     def networks(self) -> list[Network]:
         """A copy, in order of creation."""
         return list(self._networks.values())
