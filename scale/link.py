@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 
 from scale.recorder import Recorder
 from towline.cluster.contract import Beat, Link, Report, Update
+from towline.cluster.scopes import Scopes
 from towline.cluster.update_lines import lines_of
 from towline.model.cluster import Block, Peer
 from towline.model.errors import Unavailable
@@ -46,10 +48,9 @@ class MeteredLink:
     def mend(self) -> None:
         self._is_cut = False
 
-    async def watch(self, scope: str) -> AsyncIterator[Update]:
+    async def watch(self, scopes: Scopes) -> AsyncGenerator[Update, None]:
         self._check()
-        stream = self._link.watch(scope)
-        try:
+        async with aclosing(self._link.watch(scopes)) as stream:
             while True:
                 try:
                     update = await self._next(stream)
@@ -58,8 +59,6 @@ class MeteredLink:
                 self.bytes += self._weights.of(update)
                 self.updates += 1
                 yield update
-        finally:
-            await stream.aclose()  # type: ignore[attr-defined]
 
     async def _next(self, stream: AsyncIterator[Update]) -> Update:
         """A task of its own, so that a cut ends it and not the reader."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from ipaddress import ip_interface, ip_network
 
 from msgspec.structs import replace
 
 from towline.cluster.contract import Beat, Report, Update
+from towline.cluster.scopes import Scopes
 from towline.model.cluster import Alive, Block, Node, Peer
 from towline.model.errors import Conflict, NotFound, Unavailable
 from towline.model.network import Network
@@ -43,6 +44,7 @@ class FakeManagers:
     def go_away(self) -> None:
         self._away = True
         self._cut.set()
+        self._move()
 
     def come_back(self) -> None:
         self._away = False
@@ -54,6 +56,9 @@ class FakeManagers:
     async def tell(self, scope: str, update: Update) -> None:
         self.revision += 1
         self._log.append((self.revision, scope, update))
+        self._move()
+
+    def _move(self) -> None:
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
 
@@ -83,30 +88,40 @@ class FakeManagers:
             alive, services = tuple(self.alive.values()), tuple(self.services.values())
             return Update(self.revision, snapshot=True, nodes=nodes, alive=alive, networks=networks, services=services)
         if scope not in self.networks:
-            raise NotFound(f"network {scope} not found")
+            return Update(self.revision, scope=scope, ended=True)
         peers = tuple(peer for peer in self.peers.values() if peer.network == scope)
-        return Update(self.revision, snapshot=True, peers=peers)
+        return Update(self.revision, scope=scope, snapshot=True, peers=peers)
 
-    async def stream(self, scope: str) -> AsyncIterator[Update]:
+    async def stream(self, scopes: Scopes) -> AsyncGenerator[Update, None]:
+        """A snapshot of each scope when it is subscribed, then what was told since then."""
         self.check()
-        yield self.snapshot(scope)
-        seen, cut = self.revision, self._cut
-        while True:
-            moved = self._moved
-            for revision, update in [(n, u) for n, where, u in self._log if n > seen and where == scope]:
-                yield replace(update, revision=revision)
-                seen = revision
-            await _first(moved, cut)
-            self.check()
+        cut, told = self._cut, len(self._log)
+        fresh = dict.fromkeys(scopes)
 
+        def change(scope: str, carry: bool) -> None:
+            fresh[scope] = None
+            self._move()
 
-async def _first(*events: asyncio.Event) -> None:
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
+        stop = scopes.listen(change)
+        try:
+            while True:
+                moved = self._moved
+                upto = len(self._log)
+                for revision, scope, update in self._log[told:upto]:
+                    if scope in scopes and scope not in fresh:
+                        yield replace(update, revision=revision, scope=scope)
+                told = upto
+                for scope in list(fresh):
+                    del fresh[scope]
+                    if scope in scopes:
+                        yield self.snapshot(scope)
+                if told == len(self._log) and not fresh:
+                    await moved.wait()
+                if cut.is_set():
+                    self.check()
+                    raise Unavailable("the stream was cut")
+        finally:
+            stop()
 
 
 class FakeLink:
@@ -116,8 +131,8 @@ class FakeLink:
         self._managers = managers
         self._node_id = node_id
 
-    def watch(self, scope: str) -> AsyncIterator[Update]:
-        return self._managers.stream(scope)
+    def watch(self, scopes: Scopes) -> AsyncGenerator[Update, None]:
+        return self._managers.stream(scopes)
 
     async def beat(self, report: Report) -> Beat:
         self._managers.check()

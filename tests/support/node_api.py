@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from towline.cluster.exchange import client_tls
 from towline.cluster.identity import Credentials, Identity, IdentityFiles
 from towline.cluster.ids import new_id
 from towline.cluster.node_api import Joined, JoinRequest, MemberGrant, MemberRequest
+from towline.cluster.scopes import Scopes
 from towline.cluster.server import NodeApi
 from towline.model.cluster import Block, Peer, Role
 from towline.model.errors import Forbidden, InvalidParameter, TowlineError
@@ -26,7 +27,7 @@ ETCD_KEY = "-----BEGIN PRIVATE KEY-----\netcd member's\n"
 
 class FakeManaging:
     """`node_api.Managing` and `node_api.Gate` of one cluster. members: id -> role that is wanted. calls: (node, verb,
-    arguments). fails: raised by the next verb."""
+    arguments). fails: raised by the next verb. idle: seconds. scopes: of each stream that was asked for."""
 
     def __init__(self) -> None:
         self.id = new_id()
@@ -38,6 +39,8 @@ class FakeManaging:
         self.fails: Exception | None = None
         self.managers: tuple[str, ...] = ()
         self.updates: asyncio.Queue[Update | TowlineError] = asyncio.Queue()
+        self.idle = 5.0
+        self.scopes: list[Scopes] = []
         self.watching = 0
         self.ended = asyncio.Event()
 
@@ -66,14 +69,22 @@ class FakeManaging:
     def is_member(self, node_id: str) -> bool:
         return node_id in self.members
 
-    async def watch(self, node_id: str, scope: str) -> AsyncIterator[Update]:
-        self._note(node_id, "watch", scope)
+    async def watch(self, node_id: str, scopes: Scopes) -> AsyncGenerator[Update, None]:
+        """The same to whatever scopes; each `idle` seconds without news the last revision."""
+        self._note(node_id, "watch")
+        self.scopes.append(scopes)
         self.watching += 1
+        revision = 0
         try:
             while True:
-                update = await self.updates.get()
+                try:
+                    async with asyncio.timeout(self.idle):
+                        update = await self.updates.get()
+                except TimeoutError:
+                    update = Update(revision)
                 if isinstance(update, TowlineError):
                     raise update
+                revision = update.revision
                 yield update
         finally:
             self.watching -= 1

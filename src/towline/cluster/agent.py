@@ -12,7 +12,8 @@ from contextlib import suppress
 
 from towline.cluster.contract import Link, Replica, Report, Update
 from towline.cluster.copy import ClusterCopy
-from towline.cluster.follower import Follower, Pauses
+from towline.cluster.following import Following
+from towline.cluster.pauses import Pauses
 from towline.cluster.tasks import begin
 from towline.model.cluster import Block, Description, Peer, Role
 from towline.model.errors import Conflict, NotFound, TowlineError, Unavailable
@@ -66,7 +67,7 @@ class Agent:
         self._leaving: dict[str, Block] = {}
         self._publishing = asyncio.Lock()
         self._work = asyncio.Event()
-        self._followers: dict[str, Follower] = {}
+        self._following = Following(node_id, link, replica, differs=self.local_change, trouble=self._note_trouble)
         self._wanted: dict[str, float] = {}
         self._heard = monotonic()
         self._ttl = 0.0
@@ -75,7 +76,7 @@ class Agent:
     # life
 
     def start(self) -> None:
-        for job in (self._follow_base, self._report, self._settle):
+        for job in (self._following.run, self._follow_base, self._report, self._settle):
             self._tasks.append(begin(self._always(job), job.__name__))
 
     async def close(self) -> None:
@@ -84,8 +85,7 @@ class Agent:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        followers, self._followers = list(self._followers.values()), {}
-        await asyncio.gather(*(follower.close() for follower in followers))
+        await self._following.close()
 
     async def known(self, seconds: float) -> bool:
         """Whether the cluster's records have arrived and a manager has taken a report; waits for both that long."""
@@ -136,7 +136,7 @@ class Agent:
     async def prepare(self, network_id: str) -> None:
         """Before the first endpoint joins: know the others on the network. Goes on without, after a while."""
         self._wanted[network_id] = self._monotonic() + _IDLE
-        follower = self._follow(network_id)
+        follower = self._following.follow(network_id)
         try:
             async with asyncio.timeout(_FIRST_WORD):
                 await follower.caught_up.wait()
@@ -187,19 +187,25 @@ class Agent:
             await pauses.wait()
 
     async def _follow_base(self) -> None:
+        """Applies what the stream says of scope "base"."""
         pauses = Pauses()
         while True:
+            update = await self._following.base.take()
             try:
-                async for update in self._link.watch("base"):
-                    await self._take(update)
-                    pauses.reset()
-                self.trouble = "the manager ended the stream"
-            except Unavailable as error:
-                self.trouble = str(error)
+                await self._take(update)
+                pauses.reset()
             except TowlineError as error:
                 self.trouble = str(error)
-                log.error("cannot follow the cluster", extra={"fields": {"error": str(error)}})
-            await pauses.wait()
+                if not isinstance(error, Unavailable):
+                    log.error("cannot follow the cluster", extra={"fields": {"error": str(error)}})
+                await pauses.wait()
+                self._following.begin_base()
+            except Exception:
+                self._following.begin_base()
+                raise
+
+    def _note_trouble(self, why: str) -> None:
+        self.trouble = why
 
     async def _take(self, update: Update) -> None:
         gone = set(update.gone_networks)
@@ -243,7 +249,7 @@ class Agent:
             if not self._replica.is_present(network_id):
                 await self._link.publish(network_id, [], [peer.id for peer in peers])
         self._dirty |= self._replica.present()
-        self._unmatched |= self._followers.keys()
+        self._unmatched |= self._following.networks.keys()
         self._work.set()
 
     async def _compare_blocks(self) -> None:
@@ -340,19 +346,9 @@ class Agent:
             del self._wanted[network_id]
         for network_id in changed | expired:
             if self._replica.is_present(network_id) or network_id in self._wanted:
-                self._follow(network_id)
-            elif network_id in self._followers:
-                await self._followers.pop(network_id).close()
-                peers = self._replica.peers(network_id)
-                await self._replica.set_peers(network_id, [], [peer.id for peer in peers])
-
-    def _follow(self, network_id: str) -> Follower:
-        follower = self._followers.get(network_id)
-        if follower is None:
-            follower = Follower(self.node_id, network_id, self._link, self._replica, differs=self.local_change)
-            self._followers[network_id] = follower
-            follower.start()
-        return follower
+                self._following.follow(network_id)
+            else:
+                await self._following.leave(network_id)
 
     async def _publish(self, network_id: str) -> None:
         """Make the cluster's word of this node's endpoints on the network what the node has."""
@@ -360,7 +356,7 @@ class Agent:
             await self._publish_differences(network_id)
 
     async def _publish_differences(self, network_id: str) -> None:
-        follower = self._followers.get(network_id)
+        follower = self._following.networks.get(network_id)
         own = {peer.id: peer for peer in self._replica.own(network_id)}
         known = await self._published(network_id) if follower is None or follower.own is None else follower.own
         puts = [peer for peer in own.values() if known.get(peer.id) != peer]
@@ -388,7 +384,7 @@ class Agent:
 
     async def _tell(self, network_id: str, puts: list[Peer], gone: list[str]) -> None:
         await self._link.publish(network_id, puts, gone)
-        follower = self._followers.get(network_id)
+        follower = self._following.networks.get(network_id)
         if follower is not None and follower.own is not None:
             follower.told(puts, gone)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 
 from towline.cluster.client import RemoteLink
 from towline.cluster.contract import Beat, Link, Report, Update
 from towline.cluster.identity import IdentityFiles
+from towline.cluster.scopes import Scopes
 from towline.model.cluster import Block, Peer
 from towline.model.errors import Unavailable
 
@@ -33,20 +35,16 @@ class BestLink:
     def _now(self) -> Link:
         return self._own if self._own is not None and self._well() else self.remote
 
-    def watch(self, scope: str) -> AsyncIterator[Update]:
-        return self._watch(scope, self._now())
+    def watch(self, scopes: Scopes) -> AsyncGenerator[Update, None]:
+        return self._watch(scopes, self._now())
 
-    async def _watch(self, scope: str, link: Link) -> AsyncIterator[Update]:
+    async def _watch(self, scopes: Scopes, link: Link) -> AsyncGenerator[Update, None]:
         """Ends when the better link is another one."""
-        updates = link.watch(scope)
-        try:
+        async with aclosing(link.watch(scopes)) as updates:
             async for update in updates:
                 yield update
                 if link is not self._now():
                     raise Unavailable("another manager is asked from now on")
-        finally:
-            if isinstance(updates, AsyncGenerator):
-                await updates.aclose()
 
     async def beat(self, report: Report) -> Beat:
         beat = await self._now().beat(report)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -38,6 +39,8 @@ from towline.cluster.node_api import (
     Text,
     as_error,
 )
+from towline.cluster.scopes import Scopes
+from towline.cluster.stream_wire import Outgoing
 from towline.cluster.update_lines import LineReader
 from towline.model.cluster import Block, Peer
 from towline.model.errors import TowlineError, Unavailable
@@ -105,8 +108,8 @@ class RemoteLink:
 
     # contract.Link
 
-    def watch(self, scope: str) -> AsyncIterator[Update]:
-        return self._watch(scope)
+    def watch(self, scopes: Scopes) -> AsyncGenerator[Update, None]:
+        return self._watch(scopes)
 
     async def beat(self, report: Report) -> Beat:
         beat = await self._ask("POST", "beat", Beat, report, answer=_READ)
@@ -232,15 +235,17 @@ class RemoteLink:
             raise Unavailable(CERTIFICATES_EXPIRED)
         return context
 
-    async def _watch(self, scope: str) -> AsyncIterator[Update]:
+    async def _watch(self, scopes: Scopes) -> AsyncGenerator[Update, None]:
         why: list[str] = []
         for manager in list(self._managers):
             begun = False
             try:
-                async for update in self._stream(manager, scope):
-                    begun = True
-                    self._prefer(manager)
-                    yield update
+                async with aclosing(self._stream(manager, scopes)) as updates:
+                    async for update in updates:
+                        if not begun:
+                            begun = True
+                            self._prefer(manager)
+                        yield update
                 raise Unavailable("the stream has ended")
             except Unavailable as error:
                 why.append(f"{manager}: {error}")
@@ -249,12 +254,15 @@ class RemoteLink:
                     break
         raise Unavailable("no manager answers: " + ("; ".join(why) or "none is known"))
 
-    async def _stream(self, manager: str, scope: str) -> AsyncIterator[Update]:
+    async def _stream(self, manager: str, scopes: Scopes) -> AsyncGenerator[Update, None]:
         url = f"https://{manager}/v1/watch"
+        outgoing = Outgoing(scopes)
         try:
-            async with self._open().get(
-                url, params={"scope": scope}, allow_redirects=False, **self._options(None, self._silence)
-            ) as response:
+            async with asyncio.timeout(self._silence):  # aiohttp's begins when the request is whole
+                response = await self._open().post(
+                    url, data=outgoing.body(), allow_redirects=False, **self._options(None, self._silence)
+                )
+            async with response:
                 if response.status != 200:
                     raise as_error(refusal_of(await whole(response, 1 << 16)))
                 self._streams.add(response)
@@ -264,3 +272,5 @@ class RemoteLink:
                         yield update
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise Unavailable(reason(error)) from error
+        finally:
+            outgoing.close()

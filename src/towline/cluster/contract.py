@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from typing import Literal, Protocol
 
 import msgspec
 
+from towline.cluster.scopes import Scopes
 from towline.model.cluster import Alive, Block, Cluster, Description, Node, Peer
 from towline.model.network import Network
 from towline.model.service import Service
@@ -101,16 +102,22 @@ class Etcd(Protocol):
 
 # nodes and managers
 
+BASE = "base"
+"""The scope of what concerns every node."""
 
-class Update(msgspec.Struct, frozen=True):
+
+class Update(msgspec.Struct, frozen=True, omit_defaults=True):
     """What changed in a scope up to `revision`. snapshot: these are all records of the scope there are; else changes.
 
     Scope "base": cluster, nodes, alive, networks, services. Scope of a network id: peers of that network. gone: ids
-    (of an Alive: the node's).
+    (of an Alive: the node's). ended: there is no such scope (any more). One of scope "base" without records says only
+    that everything up to the revision has been told, of every scope of the stream.
     """
 
     revision: int
+    scope: str = BASE
     snapshot: bool = False
+    ended: bool = False
     cluster: Cluster | None = None
     nodes: tuple[Node, ...] = ()
     alive: tuple[Alive, ...] = ()
@@ -152,9 +159,10 @@ class Link(Protocol):
     not; NotFound for a network that is gone.
     """
 
-    def watch(self, scope: str) -> AsyncIterator[Update]:
-        """First a snapshot of the scope, then what changes, without a gap; an Update without records now and then
-        carries the revision. Ends with Unavailable: watch again (another manager is asked)."""
+    def watch(self, scopes: Scopes) -> AsyncGenerator[Update, None]:
+        """Of each scope first a snapshot, then what changes, without a gap; an Update without records now and then
+        carries the revision. The scopes may change meanwhile. Ends with Unavailable: watch again (another manager is
+        asked), and each scope begins anew. To be closed (`aclose`) by a reader that leaves earlier."""
         ...
 
     async def beat(self, report: Report) -> Beat: ...

@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 from towline.cluster import codec
-from towline.cluster.contract import Compacted, Etcd, KeyValue, Update, Watched
-from towline.cluster.follower import Pauses
-from towline.cluster.state import BASE, State
-from towline.cluster.watchers import Watcher
+from towline.cluster.contract import BASE, Compacted, Etcd, KeyValue, Update, Watched
+from towline.cluster.node_api import PROGRESS
+from towline.cluster.pauses import Pauses
+from towline.cluster.scopes import Scopes
+from towline.cluster.state import State
+from towline.cluster.watchers import Source, Watcher
 from towline.model.errors import NotFound, TowlineError, Unavailable
 
 log = logging.getLogger(__name__)
 
-_IDLE = 5.0
 _PATIENCE = 10.0
 _LONGEST_ID = 64
 
@@ -32,7 +33,7 @@ class Feed:
     a watcher without news is told the revision.
     """
 
-    def __init__(self, etcd: Etcd, *, idle: float = _IDLE, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, etcd: Etcd, *, idle: float = PROGRESS, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.state = State()
         self.trouble = "etcd has not been read yet"
         self.heard = 0.0
@@ -41,6 +42,7 @@ class Feed:
         self._monotonic = monotonic
         self._loaded = False
         self._watchers: dict[str, dict[Watcher, None]] = {}
+        self._streams: set[Watcher] = set()
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -52,9 +54,8 @@ class Feed:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        for watchers in self._watchers.values():
-            for watcher in watchers:
-                watcher.end(Unavailable("this manager stops"))
+        for watcher in self._streams:
+            watcher.end(Unavailable("this manager stops"))
 
     # for whoever plans on the copy
 
@@ -75,21 +76,50 @@ class Feed:
 
     # for whoever follows
 
-    async def watch(self, scope: str) -> AsyncIterator[Update]:
+    async def watch(self, scopes: Scopes) -> AsyncGenerator[Update, None]:
         """As `contract.Link.watch`."""
         await self.until(lambda _: True)
-        if scope != BASE:
-            await self.confirm(scope)
-        watcher = Watcher(lambda: self.state.snapshot(scope), self._idle)
-        self._watchers.setdefault(scope, {})[watcher] = None
+        source = Source(lambda scope: self.state.snapshot(scope), lambda: self.state.revision, self.confirm)
+        watcher = Watcher(source, self._idle)
+        carried: set[str] = set()
+
+        def change(scope: str, carry: bool) -> None:
+            if carry:
+                carried.add(scope)
+                self._attach(watcher, scope)
+            else:
+                carried.discard(scope)
+                self._detach(watcher, scope)
+                watcher.forget(scope)
+
+        self._streams.add(watcher)
+        stop = scopes.listen(change)
         try:
-            async for update in watcher.updates(lambda: self.state.revision):
+            for scope in scopes:
+                change(scope, True)
+            async for update in watcher.updates():
                 yield update
+                if update.ended:
+                    carried.discard(update.scope)
+                    self._detach(watcher, update.scope)
         finally:
-            watchers = self._watchers[scope]
-            del watchers[watcher]
-            if not watchers:
-                del self._watchers[scope]
+            stop()
+            self._streams.discard(watcher)
+            for scope in carried:
+                self._detach(watcher, scope)
+
+    def _attach(self, watcher: Watcher, scope: str) -> None:
+        self._watchers.setdefault(scope, {})[watcher] = None
+        if scope == BASE or self.state.networks.get(scope) is not None:
+            watcher.begin(scope)
+        else:
+            watcher.begin_if_there(scope)
+
+    def _detach(self, watcher: Watcher, scope: str) -> None:
+        watchers = self._watchers.get(scope, {})
+        watchers.pop(watcher, None)
+        if not watchers:
+            self._watchers.pop(scope, None)
 
     async def confirm(self, network_id: str) -> None:
         """NotFound. A network that this copy does not know may be newer than the copy: etcd's word counts."""
@@ -133,12 +163,11 @@ class Feed:
         self.state = State(found.revision, found.items)
         self._loaded = True
         self._heard()
-        for network_id in [scope for scope in self._watchers if scope != BASE]:
-            if self.state.networks.get(network_id) is None:
-                self._end(network_id)
-        for watchers in self._watchers.values():
-            for watcher in watchers:
-                watcher.start_over()
+        for scope in list(self._watchers):
+            if scope != BASE and self.state.networks.get(scope) is None:
+                self._end(scope)
+            for watcher in self._watchers.get(scope, ()):
+                watcher.begin(scope)
 
     def _take(self, watched: Watched) -> None:
         """What is told twice is taken once."""
@@ -155,8 +184,8 @@ class Feed:
                 self._end(network_id)
 
     def _end(self, network_id: str) -> None:
-        for watcher in self._watchers.get(network_id, ()):
-            watcher.end(NotFound(f"network {network_id} not found"))
+        for watcher in self._watchers.pop(network_id, ()):
+            watcher.end_scope(network_id)
 
     def _heard(self) -> None:
         self.trouble = ""

@@ -6,53 +6,52 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from towline.cluster.contract import Link, Replica, Update
+from towline.cluster.contract import Replica, Update
+from towline.cluster.inbox import Inbox
+from towline.cluster.pauses import Pauses
+from towline.cluster.scopes import Scopes
+from towline.cluster.tasks import begin
 from towline.model.cluster import Peer
-from towline.model.errors import NotFound, TowlineError
 
 log = logging.getLogger(__name__)
-
-_SHORTEST, _LONGEST = 0.05, 2.0
-
-
-class Pauses:
-    """Growing pauses between attempts, seconds: twice the last one each time, up to two."""
-
-    def __init__(self) -> None:
-        self._next = _SHORTEST
-
-    def reset(self) -> None:
-        self._next = _SHORTEST
-
-    async def wait(self) -> None:
-        pause, self._next = self._next, min(self._next * 2, _LONGEST)
-        await asyncio.sleep(pause)
 
 
 class Follower:
     """caught_up: the first snapshot has been applied. own: what is published of this node here, None before that.
+    inbox: for what the stream says of the network.
 
     differs: called with the network's id when the cluster's word of this node's endpoints is not what it was told.
+    lock: held while the replica is compared and changed.
     """
 
     def __init__(
-        self, node_id: str, network_id: str, link: Link, replica: Replica, *, differs: Callable[[str], None]
+        self,
+        node_id: str,
+        network_id: str,
+        scopes: Scopes,
+        replica: Replica,
+        *,
+        differs: Callable[[str], None],
+        lock: asyncio.Lock,
     ) -> None:
         self.caught_up = asyncio.Event()
         self.own: dict[str, Peer] | None = None
-        self.revision = 0
+        self.inbox = Inbox()
         self._others: set[str] = set()
         self._node_id = node_id
         self._network_id = network_id
-        self._link = link
+        self._scopes = scopes
         self._replica = replica
         self._differs = differs
+        self._lock = lock
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
+        self._scopes.subscribe(self._network_id)
+        self._task = begin(self._run(), f"follow {self._network_id}")
 
     async def close(self) -> None:
+        self._scopes.unsubscribe(self._network_id)
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -67,17 +66,23 @@ class Follower:
     async def _run(self) -> None:
         pauses = Pauses()
         while True:
-            try:
-                async for update in self._link.watch(self._network_id):
-                    await self._take(update)
-                    pauses.reset()
-            except NotFound:
+            update = await self.inbox.take()
+            if update.ended:
                 self.caught_up.set()  # the network is gone; scope "base" says so too
                 return
-            except TowlineError as error:
-                what = {"network": self._network_id, "why": str(error)}
-                log.info("a network's endpoints are not followed for the moment", extra={"fields": what})
-            await pauses.wait()
+            if self.own is None and not update.snapshot:
+                continue  # of an earlier subscription
+            try:
+                async with self._lock:
+                    await self._take(update)
+                pauses.reset()
+            except Exception:
+                log.exception("a network's endpoints could not be taken over", extra={"fields": self._fields()})
+                await pauses.wait()
+                self._scopes.subscribe(self._network_id)
+
+    def _fields(self) -> dict[str, str]:
+        return {"network": self._network_id}
 
     async def _take(self, update: Update) -> None:
         others = [peer for peer in update.peers if peer.node != self._node_id]
@@ -93,7 +98,6 @@ class Follower:
             await self._replica.set_peers(self._network_id, others, sorted(gone))
             self._others.update(peer.id for peer in others)
             self._others -= gone
-        self.revision = update.revision
         self._note_own(update)
         self.caught_up.set()
 

@@ -7,7 +7,8 @@ certificate. `LocalLink` is the Link of the agent in the same process.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 
 from towline.cluster import codec, ids, tokens
 from towline.cluster.contract import Beat, Etcd, Report, Update
@@ -19,6 +20,7 @@ from towline.cluster.managing_endpoints import Endpoints
 from towline.cluster.managing_networks import Networks
 from towline.cluster.managing_nodes import Nodes, the_cluster
 from towline.cluster.reclaim import GRACE, Reclaim
+from towline.cluster.scopes import Scopes
 from towline.cluster.state import State
 from towline.cluster.transactions import Commits
 from towline.model.cluster import Block, Peer, Role
@@ -101,14 +103,15 @@ class Manager:
 
     # node_api.Managing: contract.Link, for the node that asks
 
-    def watch(self, node_id: str, scope: str) -> AsyncIterator[Update]:
-        return self._watch(node_id, scope)
+    def watch(self, node_id: str, scopes: Scopes) -> AsyncGenerator[Update, None]:
+        return self._watch(node_id, scopes)
 
-    async def _watch(self, node_id: str, scope: str) -> AsyncIterator[Update]:
+    async def _watch(self, node_id: str, scopes: Scopes) -> AsyncGenerator[Update, None]:
         await self.feed.until(lambda _: True)
         member(self.state, node_id)
-        async for update in self.feed.watch(scope):
-            yield update
+        async with aclosing(self.feed.watch(scopes)) as updates:
+            async for update in updates:
+                yield update
 
     async def beat(self, node_id: str, report: Report, address: str = "") -> Beat:
         return await self.liveness.beat(node_id, report, address)
@@ -144,8 +147,8 @@ class LocalLink:
         self._manager = manager
         self._node_id = node_id
 
-    def watch(self, scope: str) -> AsyncIterator[Update]:
-        return self._manager.watch(self._node_id, scope)
+    def watch(self, scopes: Scopes) -> AsyncGenerator[Update, None]:
+        return self._manager.watch(self._node_id, scopes)
 
     async def beat(self, report: Report) -> Beat:
         return await self._manager.beat(self._node_id, report)

@@ -7,10 +7,10 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 
 from towline.cluster.best_link import BestLink
-from towline.cluster.follower import Pauses
 from towline.cluster.identity import IdentityFiles
 from towline.cluster.kept_identity import KeptIdentity
 from towline.cluster.manager import LocalLink
+from towline.cluster.pauses import Pauses
 from towline.cluster.stack import MemberRemoved, Stack
 from towline.cluster.tasks import begin
 from towline.model.errors import TowlineError, Unavailable

@@ -10,10 +10,10 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
-from towline.cluster.follower import Pauses
 from towline.cluster.leader import Leader
 from towline.cluster.managing_nodes import Nodes
 from towline.cluster.member_verbs import MemberInfo, Members
+from towline.cluster.pauses import Pauses
 from towline.cluster.state import State
 from towline.cluster.tasks import begin
 from towline.model.errors import TowlineError

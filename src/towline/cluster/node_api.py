@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 import msgspec
 
 from towline.cluster.contract import Beat, Report, Update
+from towline.cluster.scopes import Scopes
 from towline.model import errors
 from towline.model.cluster import Availability, Block, Description, Peer, Role
 from towline.model.errors import Failure, TowlineError
@@ -26,9 +27,9 @@ PART = 1 << 20
 MORE = b"+"
 """A line that begins with it is a part: the next one goes on."""
 PROGRESS = 5.0
-"""Seconds without news after which a stream carries an empty line."""
+"""Seconds without news after which a stream carries the revision."""
 SILENCE = 12.0
-"""Seconds without a word after which a stream counts as cut: two empty lines are missing."""
+"""Seconds without a word after which a stream counts as cut: two revisions are missing."""
 
 
 class JoinRequest(Masked, frozen=True, omit_defaults=True):
@@ -146,7 +147,10 @@ class Managing(Protocol):
         """Not removed from the cluster, as far as this manager's copy goes."""
         ...
 
-    def watch(self, node_id: str, scope: str) -> AsyncIterator[Update]: ...
+    def watch(self, node_id: str, scopes: Scopes) -> AsyncGenerator[Update, None]:
+        """Says something each PROGRESS seconds."""
+        ...
+
     async def beat(self, node_id: str, report: Report, address: str = "") -> Beat: ...
     async def publish(self, node_id: str, network_id: str, puts: Sequence[Peer], gone: Sequence[str]) -> int: ...
     async def published(self, node_id: str) -> list[Peer]: ...

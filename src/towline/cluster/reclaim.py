@@ -16,8 +16,8 @@ from collections.abc import Callable
 from towline.cluster import codec
 from towline.cluster.contract import Compare, DeleteKey, PutKey
 from towline.cluster.feed import Feed
-from towline.cluster.follower import Pauses
 from towline.cluster.leader import Leader
+from towline.cluster.pauses import Pauses
 from towline.cluster.state import State
 from towline.cluster.transactions import MOST_CHANGES, Commits, Transaction, unchanged
 from towline.model.errors import TowlineError, Unavailable

@@ -11,6 +11,7 @@ import logging
 import ssl
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,6 @@ from towline.cluster.handshakes import Handshakes, Sparing
 from towline.cluster.node_api import (
     LARGEST_BODY,
     LARGEST_JOIN,
-    PROGRESS,
     BlockRequest,
     Gate,
     JoinRequest,
@@ -47,7 +47,7 @@ _encoder = msgspec.json.Encoder()
 
 class NodeApi:
     """ca: the cluster's root, PEM. proof: file with this node's certificate and key. clock: seconds since the epoch.
-    progress, slow: seconds (`server_streams`)."""
+    slow: seconds (`server_streams`)."""
 
     def __init__(
         self,
@@ -58,7 +58,6 @@ class NodeApi:
         ca: str,
         proof: Path,
         clock: Callable[[], float] = time.time,
-        progress: float = PROGRESS,
         slow: float = SLOW,
     ) -> None:
         self._managing = managing
@@ -69,7 +68,7 @@ class NodeApi:
         self._clock = clock
         self._context = self._tls()
         self._sparing = Sparing()
-        self._streams = Streams(progress=progress, slow=slow)
+        self._streams = Streams(slow=slow)
         self._runner: web.AppRunner | None = None
         self._handshakes: Handshakes | None = None
 
@@ -126,7 +125,7 @@ class NodeApi:
         return [
             web.get("/v1/ca", anyone(self._root)),
             web.post("/v1/join", anyone(self._join)),
-            web.get("/v1/watch", self._watch),
+            web.post("/v1/watch", self._watch),
             web.post("/v1/beat", self._node(self._beat)),
             web.post("/v1/publish", self._node(self._publish)),
             web.get("/v1/published", self._node(lambda node, _: self._managing.published(node))),
@@ -175,16 +174,17 @@ class NodeApi:
             raise Forbidden(f"node {caller.node} is no manager any more")
         return caller.node
 
-    def _still(self, request: web.Request, node: str) -> bool:
-        """May a stream go on? Its node may have been removed, its certificate may have expired."""
-        caller = caller_of(request)
-        return caller is not None and caller.until > self._clock() and self._managing.is_member(node)
-
     async def _watch(self, request: web.Request) -> web.StreamResponse:
+        """It goes on until its node is removed, or the certificate has expired that it was asked for with."""
+        caller = caller_of(request)
         try:
             node = await self._who(request, "worker")
-            updates = self._managing.watch(node, request.query.get("scope", ""))
-            return await self._streams.serve(request, node, updates, lambda: self._still(request, node))
+            until = caller.until if caller is not None else 0.0
+
+            def still() -> bool:
+                return until > self._clock() and self._managing.is_member(node)
+
+            return await self._streams.serve(request, node, partial(self._managing.watch, node), still)
         except TowlineError as error:
             return self._refusal(request, error)
 

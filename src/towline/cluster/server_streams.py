@@ -1,137 +1,163 @@
-"""Streams of updates to nodes: JSON lines, an empty one when there is no news, readers that are too slow cut off."""
+"""Streams of updates to nodes: JSON lines, of the scopes that the node names in its request, which goes on as long as
+the answer. Readers that are too slow are cut off."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections import Counter, OrderedDict
+from collections.abc import AsyncGenerator, Callable
 
 import msgspec
 from aiohttp import web
 
 from towline.cluster.contract import Update
-from towline.cluster.node_api import PROGRESS, refused
+from towline.cluster.node_api import refused
+from towline.cluster.scopes import Scopes
+from towline.cluster.stream_wire import Incoming
 from towline.cluster.update_lines import lines_of
 from towline.model.errors import Failure, TowlineError, Unavailable
 
 log = logging.getLogger(__name__)
 
-MOST = 512
-"""Streams that one node may have open: one for each network that it has endpoints on."""
-_FIRST = 10.0
-"""Seconds until the first update of a stream."""
+MOST = 8
+"""Streams that one node may have open: it needs one, and may be back before the last one is found to be dead."""
 SLOW = 30.0
 """Seconds that a reader may take for one line."""
+_KEPT = 64
+"""Encoded updates: what many nodes are told, they are told within a moment."""
 _encoder = msgspec.json.Encoder()
+
+Watch = Callable[[Scopes], AsyncGenerator[Update, None]]
 
 
 class Streams:
-    """progress, slow: seconds."""
+    """slow: seconds."""
 
-    def __init__(self, *, progress: float = PROGRESS, slow: float = SLOW) -> None:
-        self._progress = progress
+    def __init__(self, *, slow: float = SLOW) -> None:
         self._slow = slow
         self._open: Counter[str] = Counter()
-        self._ending = asyncio.Event()
-        self._last: tuple[Update | None, list[bytes]] = (None, [])
+        self._streams: set[_Stream] = set()
+        self._encoded = _Encoded()
 
     def end(self) -> None:
         """All end, after the line in hand."""
-        self._ending.set()
+        for stream in tuple(self._streams):
+            stream.stop(Unavailable("this manager stops"))
 
     async def serve(
-        self, request: web.BaseRequest, node: str, updates: AsyncIterator[Update], still: Callable[[], bool]
+        self, request: web.BaseRequest, node: str, watch: Watch, still: Callable[[], bool]
     ) -> web.StreamResponse:
         """still: whether the node may read on. Raises TowlineError before the first line; later ones are its last."""
         if self._open[node] >= MOST:
             raise Unavailable(f"node {node} has {MOST} streams open already")
         self._open[node] += 1
-        reader = _Reader(updates, self._ending)
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        stream = _Stream(request, node, self._encoded, self._slow)
+        self._streams.add(stream)
         try:
-            first = await reader.next(_FIRST)
-            if first is None:
-                raise Unavailable("the manager has nothing to tell yet")
-            await response.prepare(request)
-            await self._tell(request, response, self._lines(first))
-            while True:
-                update = await reader.next(self._progress)
-                if not still():
-                    raise Unavailable("this node may not read on: ask again, and the answer says why")
-                await self._tell(request, response, [b"\n"] if update is None else self._lines(update))
-        except TowlineError as error:
-            await self._end_with(request, response, error)
-        except ConnectionError:
-            log.info("a node's stream was cut", extra={"fields": {"node": node}})
-        except TimeoutError:
-            log.warning("a node reads too slowly: its stream is cut", extra={"fields": {"node": node}})
-        except Exception:
-            log.exception("a node's stream failed", extra={"fields": {"node": node}})
-            await self._end_with(request, response, Failure("internal error: see the manager's log"))
+            return await stream.serve(watch, still)
         finally:
-            await reader.close()
+            self._streams.discard(stream)
             self._open[node] -= 1
             if not self._open[node]:
                 del self._open[node]
-        return response
 
-    async def _end_with(self, request: web.BaseRequest, response: web.StreamResponse, error: TowlineError) -> None:
-        if not response.prepared:
+
+class _Stream:
+    def __init__(self, request: web.BaseRequest, node: str, encoded: _Encoded, slow: float) -> None:
+        self._request = request
+        self._node = node
+        self._encoded = encoded
+        self._slow = slow
+        self._response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        self._scopes = Scopes()
+        self._task = asyncio.current_task()
+        self._why: TowlineError | None = None
+
+    def stop(self, why: TowlineError) -> None:
+        """Its last line says why."""
+        if self._why is None and self._task is not None:
+            self._why = why
+            self._task.cancel()
+
+    async def serve(self, watch: Watch, still: Callable[[], bool]) -> web.StreamResponse:
+        asked = asyncio.ensure_future(self._read())
+        try:
+            async with contextlib.aclosing(watch(self._scopes)) as updates:
+                async for update in updates:
+                    if not still():
+                        raise Unavailable("this node may not read on: ask again, and the answer says why")
+                    if not self._response.prepared:
+                        await self._response.prepare(self._request)
+                    for line in self._encoded.lines(update):
+                        await self._tell(line)
+        except asyncio.CancelledError:
+            if self._why is None:
+                raise
+            if self._task is not None:
+                self._task.uncancel()
+            await self._end_with(self._why)
+        except TowlineError as error:
+            await self._end_with(error)
+        except ConnectionError:
+            log.info("a node's stream was cut", extra={"fields": self._fields()})
+        except TimeoutError:
+            log.warning("a node reads too slowly: its stream is cut", extra={"fields": self._fields()})
+        except Exception:
+            log.exception("a node's stream failed", extra={"fields": self._fields()})
+            await self._end_with(Failure("internal error: see the manager's log"))
+        finally:
+            self._task = None
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
+        return self._response
+
+    async def _read(self) -> None:
+        """What the node asks for, until it goes away."""
+        incoming = Incoming(self._scopes)
+        try:
+            async for chunk in self._request.content.iter_any():
+                incoming.feed(chunk)
+            self.stop(Unavailable("the node has ended its request"))
+        except TowlineError as error:
+            self.stop(error)
+        except (ConnectionError, web.RequestPayloadError):
+            self.stop(Unavailable("the node's request was cut"))
+        except Exception:
+            log.exception("a node's request for a stream failed", extra={"fields": self._fields()})
+            self.stop(Failure("internal error: see the manager's log"))
+
+    async def _end_with(self, error: TowlineError) -> None:
+        self._why = error
+        if not self._response.prepared:
             raise error
         with contextlib.suppress(ConnectionError, TimeoutError):
-            await self._tell(request, response, [_encoder.encode(refused(error)) + b"\n"])
+            await self._tell(_encoder.encode(refused(error)) + b"\n")
 
-    async def _tell(self, request: web.BaseRequest, response: web.StreamResponse, lines: list[bytes]) -> None:
-        for line in lines:
-            try:
-                async with asyncio.timeout(self._slow):
-                    await response.write(line)
-            except TimeoutError:
-                if request.transport is not None:
-                    request.transport.abort()
-                raise
-
-    def _lines(self, update: Update) -> list[bytes]:
-        """Watchers of a scope are told the same object one after the other: it is encoded once."""
-        if self._last[0] is not update:
-            self._last = (update, list(lines_of(update)))
-        return self._last[1]
-
-
-class _Reader:
-    """Waits for updates with a time limit, without ending the iterator when it is over."""
-
-    def __init__(self, updates: AsyncIterator[Update], ending: asyncio.Event) -> None:
-        self._updates = updates
-        self._ending: asyncio.Future[object] = asyncio.ensure_future(ending.wait())
-        self._next: asyncio.Future[Update] | None = None
-
-    async def next(self, seconds: float) -> Update | None:
-        """None: no news. Unavailable at the end."""
-        if self._next is None:
-            self._next = asyncio.ensure_future(anext(self._updates))
-        waiting: set[asyncio.Future[Any]] = {self._next, self._ending}
-        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if self._ending.done():
-            raise Unavailable("this manager stops")
-        if not self._next.done():
-            return None
-        read, self._next = self._next, None
+    async def _tell(self, line: bytes) -> None:
         try:
-            return read.result()
-        except StopAsyncIteration:
-            raise Unavailable("the stream has ended") from None
+            async with asyncio.timeout(self._slow):
+                await self._response.write(line)
+        except TimeoutError:
+            if self._request.transport is not None:
+                self._request.transport.abort()
+            raise
 
-    async def close(self) -> None:
-        waiting: list[asyncio.Future[Any]] = [self._ending]
-        if self._next is not None:
-            waiting.append(self._next)
-        for future in waiting:
-            future.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-        close = getattr(self._updates, "aclose", None)
-        if close is not None:
-            await close()
+    def _fields(self) -> dict[str, str]:
+        return {"node": self._node}
+
+
+class _Encoded:
+    """Lines of the last updates: watchers of a scope are told the same object, which is encoded once."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[int, tuple[Update, list[bytes]]] = OrderedDict()
+
+    def lines(self, update: Update) -> list[bytes]:
+        found = self._kept.get(id(update))
+        if found is None:
+            found = self._kept[id(update)] = update, list(lines_of(update))
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return found[1]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from towline.cluster import codec
-from towline.cluster.contract import KeyValue, Update
+from towline.cluster.contract import BASE, KeyValue, Update
 from towline.cluster.state_networks import NetworkIndex
 from towline.cluster.state_peers import BlockIndex, PeerIndex
 from towline.cluster.state_services import ServiceIndex
@@ -19,8 +19,6 @@ from towline.model.cluster import Alive, Block, Cluster, Node, Peer, Secrets
 from towline.model.errors import StoreError
 from towline.model.network import Network
 from towline.model.service import Service
-
-BASE = "base"
 
 
 class State:
@@ -59,7 +57,7 @@ class State:
 
     def snapshot(self, scope: str) -> Update:
         if scope != BASE:
-            return Update(self.revision, snapshot=True, peers=tuple(self.peers.of_network(scope)))
+            return Update(self.revision, scope=scope, snapshot=True, peers=tuple(self.peers.of_network(scope)))
         return Update(
             self.revision,
             snapshot=True,

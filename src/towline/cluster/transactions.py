@@ -13,7 +13,7 @@ import msgspec
 
 from towline.cluster.contract import Compare, DeleteKey, Etcd, KeyValue, PutKey
 from towline.cluster.feed import Feed
-from towline.cluster.follower import Pauses
+from towline.cluster.pauses import Pauses
 from towline.cluster.state import State
 from towline.model.errors import Unavailable
 

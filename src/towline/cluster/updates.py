@@ -50,7 +50,7 @@ class Changes:
     def updates(self) -> dict[str, Update]:
         """By scope; scopes without a change are left out."""
         found = {
-            network_id: Update(self.revision, peers=_present(peers), gone_peers=_gone(peers))
+            network_id: Update(self.revision, scope=network_id, peers=_present(peers), gone_peers=_gone(peers))
             for network_id, peers in self._peers.items()
         }
         if self.cluster or self.nodes or self.alive or self.networks or self.services:
@@ -73,10 +73,14 @@ class Changes:
 
 
 def merge(updates: Iterable[Update]) -> Update:
-    """Several Updates of one scope, in their order, as one (none of them a snapshot, at least one)."""
+    """Several Updates of one scope, in their order, as one (at least one): a snapshot if one of them is."""
     merged = Changes(0)
     peers: dict[str, Peer | None] = {}
+    scope, snapshot, ended = "", False, False
     for update in updates:
+        if update.snapshot:
+            merged, peers, snapshot = Changes(0), {}, True
+        scope, ended = update.scope, update.ended
         merged.revision = update.revision
         merged.cluster = update.cluster or merged.cluster
         for record in update.nodes:
@@ -94,7 +98,21 @@ def merge(updates: Iterable[Update]) -> Update:
         merged.networks.update(dict.fromkeys(update.gone_networks))
         merged.services.update(dict.fromkeys(update.gone_services))
         peers.update(dict.fromkeys(update.gone_peers))
-    return replace(merged._base(), peers=_present(peers), gone_peers=_gone(peers))
+    fields = {
+        "scope": scope,
+        "snapshot": snapshot,
+        "ended": ended,
+        "peers": _present(peers),
+        "gone_peers": _gone(peers),
+    }
+    if snapshot:
+        fields.update((name, ()) for name in RECORDS if name.startswith("gone_"))
+    return replace(merged._base(), **fields)
+
+
+def size_of(update: Update) -> int:
+    """How many records."""
+    return sum(len(getattr(update, name)) for name in RECORDS)
 
 
 def _present(records: Mapping[str, T | None]) -> tuple[T, ...]:

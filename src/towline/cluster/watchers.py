@@ -1,44 +1,87 @@
-"""One watcher of a scope: what it is due, bounded however slow it is."""
+"""What one node's stream is due, of all its scopes: bounded however slow the node is."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import NamedTuple
 
 from towline.cluster.contract import Update
-from towline.cluster.updates import RECORDS, merge
+from towline.cluster.updates import merge, size_of
+from towline.model.errors import NotFound, Unavailable
 
 MOST_WAITING = 4096
-"""Records that wait for one watcher; past that it gets a snapshot instead."""
+"""Records that wait for one watcher, of all its scopes; past that, the scope with the most gets a snapshot instead."""
+
+
+class Source(NamedTuple):
+    """What a watcher asks of the copy. snapshot: of a scope, now. revision: of the copy. confirm: NotFound for a scope
+    that there is not, Unavailable while that cannot be told; waits for a scope that is newer than the copy."""
+
+    snapshot: Callable[[str], Update]
+    revision: Callable[[], int]
+    confirm: Callable[[str], Awaitable[None]]
+
+
+class _Waiting:
+    """Of one scope. updates: changes in their order; None: a snapshot is due, which will have them all."""
+
+    def __init__(self) -> None:
+        self.updates: list[Update] | None = []
+        self.records = 0
 
 
 class Watcher:
-    """snapshot: makes one of the scope now. idle: seconds without a change after which the revision is told."""
+    """idle: seconds after which the revision is told if nothing else is due. most: records that may wait."""
 
-    def __init__(self, snapshot: Callable[[], Update], idle: float, most: int = MOST_WAITING) -> None:
-        self._snapshot = snapshot
+    def __init__(self, source: Source, idle: float, most: int = MOST_WAITING) -> None:
+        self._source = source
         self._idle = idle
         self._most = most
-        self._waiting: deque[Update] = deque()
+        self._due: dict[str, _Waiting] = {}
         self._records = 0
-        self._behind = True
+        self._doubtful: dict[str, None] = {}
         self._ended: Exception | None = None
         self._woken = asyncio.Event()
 
-    def push(self, update: Update) -> None:
-        if not self._behind:
-            self._waiting.append(update)
-            self._records += _size(update)
-            if self._records > self._most:
-                self.start_over()
+    # what is due
+
+    def begin(self, scope: str) -> None:
+        """The next thing told of this scope is a snapshot; what waited is void."""
+        self._clear(scope).updates = None
         self._woken.set()
 
-    def start_over(self) -> None:
-        """What waited is void: the next thing told is a snapshot."""
-        self._waiting.clear()
-        self._records = 0
-        self._behind = True
+    def begin_if_there(self, scope: str) -> None:
+        """The same, once it is certain that there is this scope; else the scope's end is told."""
+        self._drop(scope)
+        self._doubtful[scope] = None
+        self._woken.set()
+
+    def forget(self, scope: str) -> None:
+        """It is not carried any more."""
+        self._drop(scope)
+        self._doubtful.pop(scope, None)
+
+    def push(self, update: Update) -> None:
+        """A change of a scope that is carried."""
+        if update.scope in self._doubtful:
+            return
+        waiting = self._due.get(update.scope)
+        if waiting is None:
+            waiting = self._due[update.scope] = _Waiting()
+        if waiting.updates is not None:
+            waiting.updates.append(update)
+            records = size_of(update)
+            waiting.records += records
+            self._records += records
+            while self._records > self._most:
+                self.begin(max(self._due, key=lambda scope: self._due[scope].records))
+        self._woken.set()
+
+    def end_scope(self, scope: str) -> None:
+        """There is no such scope any more: that is told, after which it is not carried."""
+        self._clear(scope).updates = [Update(self._source.revision(), scope=scope, ended=True)]
+        self._doubtful.pop(scope, None)
         self._woken.set()
 
     def end(self, error: Exception) -> None:
@@ -46,37 +89,62 @@ class Watcher:
         self._ended = error
         self._woken.set()
 
-    async def updates(self, revision: Callable[[], int]) -> AsyncIterator[Update]:
-        """Without end. revision: of the copy, told now and then: a silent stream counts as cut."""
+    # what is told
+
+    async def updates(self) -> AsyncGenerator[Update, None]:
+        """Without end; in each scope in order of revisions."""
+        clock = asyncio.get_running_loop().time
+        heard = clock()
         while True:
-            if (update := self._next()) is not None:
-                yield update
+            self._woken.clear()
+            if self._doubtful:
+                await self._confirm()
+            if self._due:
+                yield self._next()
             elif self._ended is not None:
                 raise self._ended
-            elif not await self._woken_in_time() and not self._woken.is_set():
-                yield Update(revision())
+            elif clock() - heard >= self._idle or not await self._woken_within(self._idle - (clock() - heard)):
+                heard = clock()
+                yield Update(self._source.revision())
 
-    async def _woken_in_time(self) -> bool:
+    async def _woken_within(self, seconds: float) -> bool:
         try:
-            async with asyncio.timeout(self._idle):  # `wait_for` loses a cancellation that comes with the event
+            async with asyncio.timeout(seconds):  # `wait_for` loses a cancellation that comes with the event
                 await self._woken.wait()
         except TimeoutError:
-            return False
+            return self._woken.is_set()
         return True
 
-    def _next(self) -> Update | None:
+    async def _confirm(self) -> None:
+        """One that cannot be told now is asked for again with the next news, or when there are none for a while."""
+        for scope in tuple(self._doubtful):
+            try:
+                await self._source.confirm(scope)
+            except NotFound:
+                if scope in self._doubtful:
+                    self.end_scope(scope)
+            except Unavailable:
+                return
+            else:
+                if scope in self._doubtful:
+                    del self._doubtful[scope]
+                    self.begin(scope)
+
+    def _next(self) -> Update:
         """A single change is passed on as the object that all watchers get; several become one."""
-        self._woken.clear()
-        if self._behind and self._ended is None:
-            self._behind = False
-            return self._snapshot()
-        if not self._waiting:
-            return None
-        waiting = list(self._waiting)
-        self._waiting.clear()
-        self._records = 0
-        return waiting[0] if len(waiting) == 1 else merge(waiting)
+        scope = next(iter(self._due))
+        waiting = self._due.pop(scope)
+        self._records -= waiting.records
+        if waiting.updates is None:
+            return self._source.snapshot(scope)
+        return waiting.updates[0] if len(waiting.updates) == 1 else merge(waiting.updates)
 
+    def _clear(self, scope: str) -> _Waiting:
+        self._drop(scope)
+        self._due[scope] = _Waiting()
+        return self._due[scope]
 
-def _size(update: Update) -> int:
-    return sum(len(getattr(update, name)) for name in RECORDS)
+    def _drop(self, scope: str) -> None:
+        waiting = self._due.pop(scope, None)
+        if waiting is not None:
+            self._records -= waiting.records

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 
 import pytest
 from hypothesis import given, settings
@@ -15,11 +15,12 @@ from towline.cluster import codec
 from towline.cluster.contract import DeleteKey, PutKey, Update
 from towline.cluster.etcd_fake import FakeCluster, FakeEtcd
 from towline.cluster.feed import Feed
+from towline.cluster.scopes import Scopes
 from towline.cluster.state import State
-from towline.cluster.updates import merge
-from towline.cluster.watchers import Watcher
+from towline.cluster.updates import merge, size_of
+from towline.cluster.watchers import Source, Watcher
 from towline.model.cluster import Alive
-from towline.model.errors import NotFound, StoreCorrupt, StoreError, Unavailable
+from towline.model.errors import StoreCorrupt, StoreError, Unavailable
 from towline.model.network import Network, Pool
 from towline.plan.global_network import VNI_LIST
 
@@ -69,22 +70,36 @@ class Rebuilt:
 
 
 class Follow:
-    """A task that rebuilds a scope, and asks again when its stream ends."""
+    """A task that rebuilds every scope that one stream carries. ended: why the stream has ended. gone: scopes whose end
+    was told."""
 
-    def __init__(self, feed: Feed, scope: str) -> None:
-        self.rebuilt = Rebuilt()
+    def __init__(self, feed: Feed, *scopes: str) -> None:
+        self.scopes = Scopes(*scopes)
+        self.parts: dict[str, Rebuilt] = {}
+        self.gone: list[str] = []
         self.ended: Exception | None = None
-        self._task = asyncio.create_task(self._run(feed, scope))
+        self._task = asyncio.create_task(self._run(feed))
 
-    async def _run(self, feed: Feed, scope: str) -> None:
+    async def _run(self, feed: Feed) -> None:
         try:
-            async for update in feed.watch(scope):
-                self.rebuilt.take(update)
-        except (NotFound, Unavailable, AssertionError) as error:
+            async with aclosing(feed.watch(self.scopes)) as updates:
+                async for update in updates:
+                    self._take(update)
+        except (Unavailable, AssertionError) as error:
             self.ended = error
 
-    def is_done(self, snapshot: Update) -> bool:
-        return self.ended is not None or self.rebuilt.equals(snapshot)
+    def _take(self, update: Update) -> None:
+        if update.ended:
+            self.gone.append(update.scope)
+        elif update.snapshot:
+            part = self.parts.setdefault(update.scope, Rebuilt())
+            part.take(update)
+        elif size_of(update):
+            assert update.scope in self.parts, "a change before the snapshot"
+            self.parts[update.scope].take(update)
+
+    def is_done(self, scope: str, snapshot: Update) -> bool:
+        return self.ended is not None or (scope in self.parts and self.parts[scope].equals(snapshot))
 
     async def close(self) -> None:
         self._task.cancel()
@@ -128,6 +143,7 @@ STEPS = st.lists(
         st.tuples(st.just("peer"), st.integers(0, 12), st.integers(0, 1)),
         st.tuples(st.just("drop peer"), st.integers(0, 12), st.integers(0, 1)),
         st.tuples(st.sampled_from(["net", "node", "drop node", "alive", "drop alive"]), st.integers(2, 5), st.just(0)),
+        st.tuples(st.sampled_from(["carry", "drop"]), st.integers(0, 1), st.just(0)),
         st.tuples(st.sampled_from(["cut", "compact", "away", "back", "pause", "progress"]), st.just(0), st.just(0)),
     ),
     max_size=40,
@@ -174,20 +190,26 @@ def test_copy_and_watchers_are_what_etcd_has(steps: list[tuple[str, int, int]]) 
         put_network(etcd, 0)
         put_network(etcd, 1)
         async with feeding(client) as feed:
-            follows = {scope: Follow(feed, scope) for scope in ("base", "n0", "n1")}
+            follow = Follow(feed, "base", "n0")
             for step in steps:
-                await play(etcd, client, step)
+                if step[0] == "carry":
+                    follow.scopes.subscribe(f"n{step[1]}")
+                elif step[0] == "drop":
+                    follow.scopes.unsubscribe(f"n{step[1]}")
+                else:
+                    await play(etcd, client, step)
             client.away = False
             await feed.until(lambda state: state.revision >= last_change(etcd), WITHIN)
             truth = State(etcd.revision, etcd.read_all(codec.PREFIX))
-            for scope, follow in follows.items():
+            for scope in follow.scopes:
                 mine, theirs = Rebuilt(), Rebuilt()
                 mine.take(feed.state.snapshot(scope))
                 theirs.take(truth.snapshot(scope))
                 assert mine.kept == theirs.kept
-                await soon(lambda follow=follow, scope=scope: follow.is_done(feed.state.snapshot(scope)))  # type: ignore[misc]
-                assert follow.ended is None
-                await follow.close()
+                await soon(lambda scope=scope: follow.is_done(scope, feed.state.snapshot(scope)))  # type: ignore[misc]
+                assert (follow.ended, follow.gone) == (None, [])
+            await follow.close()
+            assert (feed._watchers, feed._streams) == ({}, set())
 
     asyncio.run(run())
 
@@ -197,10 +219,36 @@ def last_change(etcd: FakeCluster) -> int:
     return max([item.modified for item in etcd.read_all("")] + [each.revision for each in etcd.since(0, "")])
 
 
+def watching(state: State, *scopes: str, most: int = 4096) -> tuple[Watcher, AsyncGenerator[Update, None]]:
+    async def confirm(scope: str) -> None:
+        raise AssertionError(scope)
+
+    watcher = Watcher(Source(state.snapshot, lambda: state.revision, confirm), idle=5, most=most)
+    for scope in scopes:
+        watcher.begin(scope)
+    return watcher, watcher.updates()
+
+
+async def test_the_largest_scope_of_a_slow_watcher_begins_anew_and_the_others_go_on() -> None:
+    state = State()
+    watcher, stream = watching(state, "n0", "n1", most=10)
+    await anext(stream)
+    await anext(stream)
+    etcd = FakeCluster()
+    put_peer(etcd, 99, network_at=1)
+    for at in range(40):
+        put_peer(etcd, at)
+    for each in etcd.since(0, ""):
+        for update in state.apply(each.revision, each.items).values():
+            watcher.push(update)
+    told = {update.scope: update for update in (await anext(stream), await anext(stream))}
+    assert (told["n1"].snapshot, [p.id for p in told["n1"].peers]) == (False, [f"{99:064x}"])
+    assert (told["n0"].snapshot, len(told["n0"].peers)) == (True, 40)
+
+
 async def test_a_slow_watcher_gets_a_snapshot_and_no_endless_queue() -> None:
     state = State()
-    watcher = Watcher(lambda: state.snapshot("n0"), idle=5, most=10)
-    stream = watcher.updates(lambda: state.revision)
+    watcher, stream = watching(state, "n0", most=10)
     assert (await anext(stream)).snapshot
     etcd = FakeCluster()
     for at in range(40):
@@ -215,8 +263,7 @@ async def test_a_slow_watcher_gets_a_snapshot_and_no_endless_queue() -> None:
 
 async def test_changes_that_wait_together_are_told_as_one() -> None:
     state = State()
-    watcher = Watcher(lambda: state.snapshot("n0"), idle=5)
-    stream = watcher.updates(lambda: state.revision)
+    watcher, stream = watching(state, "n0")
     await anext(stream)
     etcd = FakeCluster()
     for at in (1, 2, 1):
@@ -235,7 +282,7 @@ async def test_progress_is_told_to_watchers_without_news() -> None:
     etcd = FakeCluster()
     put_network(etcd, 0)
     async with feeding(etcd.client()) as feed:
-        stream = feed.watch("n0")
+        stream = feed.watch(Scopes("n0"))
         first = await anext(stream)
         assert await asyncio.wait_for(anext(stream), WITHIN) == Update(first.revision)
         put_network(etcd, 3)
@@ -249,10 +296,33 @@ async def test_a_network_of_the_copys_future_is_waited_for_and_an_unknown_one_is
         await feed.until(lambda _: True)
         put_network(etcd, 7)
         assert feed.state.networks.get("n7") is None
-        assert (await anext(feed.watch("n7"))).snapshot
+        follow = Follow(feed, "n7")
+        await soon(lambda: "n7" in follow.parts)
         for unknown in ("nosuch", "", "x" * 10_000):
-            with pytest.raises(NotFound):
-                await anext(feed.watch(unknown))
+            follow.scopes.subscribe(unknown)
+            await soon(lambda unknown=unknown: unknown in follow.gone)  # type: ignore[misc]
+        assert list(feed._watchers) == ["n7"]
+        await follow.close()
+
+
+async def test_a_scope_that_cannot_be_told_yet_holds_up_no_other() -> None:
+    etcd = FakeCluster()
+    client = etcd.client()
+    put_network(etcd, 0)
+    async with feeding(client) as feed:
+        follow = Follow(feed, "n0")
+        await soon(lambda: "n0" in follow.parts)
+        client.away = True
+        follow.scopes.subscribe("n9")
+        follow.scopes.subscribe("base")
+        await soon(lambda: "base" in follow.parts)
+        assert (follow.gone, follow.ended) == ([], None)
+        client.away = False
+        put_network(etcd, 9)
+        put_peer(etcd, 5, network_at=9)
+        await soon(lambda: follow.is_done("n9", feed.state.snapshot("n9")) and len(feed.state.peers) == 1)
+        assert follow.ended is None
+        await follow.close()
 
 
 @pytest.mark.parametrize("compacted", [False, True])
@@ -261,15 +331,16 @@ async def test_a_networks_stream_ends_with_the_network(compacted: bool) -> None:
     client = etcd.client()
     put_network(etcd, 0)
     async with feeding(client) as feed:
-        follow = Follow(feed, "n0")
-        await soon(lambda: follow.rebuilt.snapshots > 0)
+        follow = Follow(feed, "base", "n0")
+        await soon(lambda: len(follow.parts) == 2)
         if compacted:
             client.cut_watches()
         etcd.transact([], [DeleteKey(codec.network_key("n0"))])
         if compacted:
             put_network(etcd, 1)
             etcd.compact()
-        await soon(lambda: isinstance(follow.ended, NotFound))
+        await soon(lambda: follow.gone == ["n0"] and follow.is_done("base", feed.state.snapshot("base")))
+        assert follow.ended is None
         await follow.close()
 
 
@@ -278,10 +349,10 @@ async def test_streams_end_when_the_manager_stops_and_leave_nothing() -> None:
     feed = Feed(etcd.client())
     feed.start()
     follow = Follow(feed, "base")
-    await soon(lambda: follow.rebuilt.snapshots > 0)
+    await soon(lambda: "base" in follow.parts)
     await feed.close()
     await soon(lambda: isinstance(follow.ended, Unavailable))
-    assert feed._watchers == {}
+    assert (feed._watchers, feed._streams) == ({}, set())
 
 
 async def test_waiting_for_what_does_not_come_is_unavailable() -> None:
@@ -301,7 +372,7 @@ async def test_waiting_for_what_does_not_come_is_unavailable() -> None:
 async def test_a_report_without_news_is_not_told_to_every_node() -> None:
     etcd = FakeCluster()
     async with feeding(etcd.client(), idle=60) as feed:
-        stream = feed.watch("base")
+        stream = feed.watch(Scopes("base"))
         await anext(stream)
         key = codec.alive_key("a")
         put(etcd, key, Alive("a", revision=1))
@@ -348,3 +419,16 @@ def test_merging_keeps_the_last_word() -> None:
     one, two = network(1), network(1, name="other")
     merged = merge([Update(1, networks=(one,)), Update(2, gone_networks=("n1",)), Update(3, networks=(two,))])
     assert (merged.networks, merged.gone_networks, merged.revision) == ((two,), (), 3)
+
+
+def test_merging_what_follows_a_snapshot_is_a_snapshot() -> None:
+    one, two, three = network(1), network(2), network(3)
+    merged = merge(
+        [
+            Update(1, networks=(three,)),
+            Update(2, snapshot=True, networks=(one, two)),
+            Update(3, gone_networks=("n1",)),
+            Update(4, scope="base", networks=(three,)),
+        ]
+    )
+    assert merged == Update(4, snapshot=True, networks=(two, three))

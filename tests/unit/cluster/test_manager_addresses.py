@@ -14,6 +14,7 @@ from towline.cluster import codec
 from towline.cluster.contract import Report
 from towline.cluster.etcd_fake import FakeCluster, Fault
 from towline.cluster.manager import LocalLink, Manager
+from towline.cluster.scopes import Scopes
 from towline.ipam.blocks import block_length, plan_block, plan_block_at, reserved_addresses
 from towline.ipam.prefix import Prefix, parse_prefix
 from towline.ipam.prefixes import PrefixSet
@@ -189,7 +190,7 @@ async def test_publishing_is_idempotent_and_seen_by_watchers() -> None:
         revision = await link.publish(net.id, [one], [])
         assert await link.publish(net.id, [one], ["nosuch"]) == revision
         assert await link.published() == [one]
-        update = await anext(link.watch(net.id))
+        update = await anext(link.watch(Scopes(net.id)))
         assert (update.snapshot, update.peers, update.revision >= revision) == (True, (one,), True)
         moved = replace(one, epoch=2, dns_names=("web",))
         await link.publish(net.id, [moved], [])
@@ -285,7 +286,7 @@ async def test_a_node_of_another_cluster_gets_nothing() -> None:
         with pytest.raises(Forbidden):
             await manager.publish(stranger, "i" * 25, [], [])
         with pytest.raises(Forbidden):
-            await anext(manager.watch(stranger, "base"))
+            await anext(manager.watch(stranger, Scopes("base")))
         with pytest.raises(Forbidden):
             await manager.leave(stranger)
 

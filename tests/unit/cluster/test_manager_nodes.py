@@ -14,6 +14,7 @@ from towline.cluster.contract import Report
 from towline.cluster.etcd_fake import FakeCluster, Fault
 from towline.cluster.liveness import period_of
 from towline.cluster.manager import LocalLink, Manager
+from towline.cluster.scopes import Scopes
 from towline.model.cluster import Description, NodeSpec, NodeStatus
 from towline.model.errors import Conflict, Failure, Forbidden, InvalidParameter, NotFound, Unavailable
 from towline.model.requests import UpdateSwarm
@@ -251,7 +252,7 @@ async def test_updating_the_cluster() -> None:
 
 async def test_secrets_are_told_to_no_watcher() -> None:
     async with managers([FakeCluster().client()], nodes=2) as (manager,):
-        update = await anext(manager.watch(B.id, "base"))
+        update = await anext(manager.watch(B.id, Scopes("base")))
         assert SECRETS.worker_token not in repr(update)
         assert SECRETS.ca_key not in [update.cluster.ca if update.cluster else ""]
 

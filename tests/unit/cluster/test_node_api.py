@@ -21,6 +21,7 @@ from towline.cluster.contract import Report, Update
 from towline.cluster.handshakes import Sparing
 from towline.cluster.identity import IdentityFiles
 from towline.cluster.node_api import LARGEST_BODY, LARGEST_JOIN, JoinRequest, MemberRequest, Refused
+from towline.cluster.scopes import Scopes
 from towline.cluster.server import NodeApi
 from towline.daemon.logs import TextFormatter
 from towline.model.cluster import Block, Peer
@@ -148,9 +149,9 @@ async def test_a_fault_of_ours_is_logged_and_told_without_its_text(
 
 
 async def test_without_a_certificate_only_root_and_join(cluster: FakeManaging, api: NodeApi, said: io.StringIO) -> None:
-    for path in ("blocks", "published", "watch?scope=base"):
+    for path in ("blocks", "published"):
         assert await _ask(cluster, api, None, path) == (403, "a certificate of a node of this cluster is needed")
-    for path in ("beat", "publish", "renew", "leave", "manager/member", "manager/ready"):
+    for path in ("watch", "beat", "publish", "renew", "leave", "manager/member", "manager/ready"):
         assert (await _ask(cluster, api, None, path, b"{}"))[0] == 403
     assert cluster.calls == []
     await _said(said, "a node was refused", "level=warning", "/v1/watch", HOST)
@@ -179,7 +180,7 @@ async def test_a_certificate_that_expires_ends_what_is_open(
     files = cluster.certified(tmp_path)
     async with serving(cluster, manager, clock=lambda: now[0]) as api:
         link = _link(files, api.port)
-        stream = link.watch("base")
+        stream = link.watch(Scopes("base"))
         cluster.updates.put_nowait(Update(1))
         assert await anext(stream) == Update(1)
         now[0] = 1e12
@@ -237,7 +238,7 @@ async def test_a_removed_node_is_refused_and_its_stream_ends(
 ) -> None:
     files = cluster.certified(tmp_path)
     link = _link(files, api.port)
-    stream = link.watch("base")
+    stream = link.watch(Scopes("base"))
     cluster.updates.put_nowait(Update(1))
     await anext(stream)
     del cluster.members[_node(files)]
@@ -353,7 +354,7 @@ async def test_a_stream_is_passed_on_and_its_error_too(cluster: FakeManaging, ap
     for update in told:
         cluster.updates.put_nowait(update)
     cluster.updates.put_nowait(NotFound("network x not found"))
-    stream = link.watch(NET)
+    stream = link.watch(Scopes(NET))
     assert [await anext(stream) for _ in told] == told
     with pytest.raises(NotFound, match="network x not found"):
         await anext(stream)
@@ -363,7 +364,7 @@ async def test_a_stream_is_passed_on_and_its_error_too(cluster: FakeManaging, ap
 
 async def test_a_reader_that_went_away_frees_its_stream(cluster: FakeManaging, api: NodeApi, tmp_path: Path) -> None:
     link = _link(cluster.certified(tmp_path), api.port)
-    stream = link.watch("base")
+    stream = link.watch(Scopes("base"))
     cluster.updates.put_nowait(Update(1))
     await anext(stream)
     assert cluster.watching == 1
@@ -382,11 +383,11 @@ async def test_streams_are_bounded(
 ) -> None:
     monkeypatch.setattr("towline.cluster.server_streams.MOST", 1)
     link = _link(cluster.certified(tmp_path), api.port)
-    first = link.watch("base")
+    first = link.watch(Scopes("base"))
     cluster.updates.put_nowait(Update(1))
     await anext(first)
     with pytest.raises(Unavailable, match="has 1 streams open already"):
-        await anext(link.watch("base"))
+        await anext(link.watch(Scopes("base")))
     await link.close()
 
 
@@ -466,7 +467,7 @@ def test_all_of_it_on_the_daemons_event_loop(cluster: FakeManaging, manager: Ide
         async with serving(cluster, manager) as api:
             link = _link(cluster.certified(tmp_path), api.port)
             cluster.updates.put_nowait(Update(1))
-            assert await anext(link.watch("base")) == Update(1)
+            assert await anext(link.watch(Scopes("base"))) == Update(1)
             assert await link.blocks()
             assert await _raw(api.port, b"GET / HTTP/1.1\r\n\r\n") is not None
             with pytest.raises(Forbidden):

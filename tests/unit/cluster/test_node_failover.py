@@ -13,6 +13,7 @@ from tests.support.node_api import HOST, FakeManaging, serving
 from towline.cluster.client import RemoteLink
 from towline.cluster.contract import Report, Update
 from towline.cluster.identity import IdentityFiles
+from towline.cluster.scopes import Scopes
 from towline.model.errors import Conflict, Unavailable
 
 
@@ -67,12 +68,12 @@ async def test_a_stream_that_broke_off_goes_on_at_another(two: Two) -> None:
         cable(one.port) as between,
     ):
         link = _link(two.node, between.port, other.port)
-        stream = link.watch("base")
+        stream = link.watch(Scopes("base"))
         assert await anext(stream) == Update(1)
         between.cut()
         with pytest.raises(Unavailable):
             await anext(stream)
-        assert await anext(link.watch("base")) == Update(2)
+        assert await anext(link.watch(Scopes("base"))) == Update(2)
         assert two.asked() == (["watch"], ["watch"])
         await link.close()
 
@@ -84,7 +85,7 @@ async def test_none_at_all_is_unavailable_with_the_reasons(two: Two) -> None:
     with pytest.raises(Unavailable, match=f"^{refused}$"):
         await link.blocks()
     with pytest.raises(Unavailable, match=f"^{refused}$"):
-        await anext(link.watch("base"))
+        await anext(link.watch(Scopes("base")))
     await link.close()
 
 

@@ -13,16 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.cable import cable
-from tests.support.node_api import HOST, FakeManaging, serving
+from tests.support.node_api import HOST, FakeManaging, caller, serving
 from towline.cluster.client import RemoteLink
 from towline.cluster.contract import Update
 from towline.cluster.exchange import client_tls
 from towline.cluster.identity import IdentityFiles
 from towline.cluster.node_api import MORE
+from towline.cluster.scopes import Scopes
 from towline.cluster.server import NodeApi
+from towline.cluster.stream_wire import Incoming
 from towline.cluster.update_lines import LineReader, lines_of
 from towline.model.cluster import Cluster, Node, Peer
-from towline.model.errors import NotFound, Unavailable
+from towline.model.errors import InvalidParameter, NotFound, Unavailable
 from towline.model.service import Service
 
 
@@ -38,12 +40,19 @@ def manager(cluster: FakeManaging, tmp_path: Path) -> IdentityFiles:
 
 @pytest.fixture
 async def api(cluster: FakeManaging, manager: IdentityFiles) -> AsyncIterator[NodeApi]:
-    async with serving(cluster, manager, progress=0.05) as served:
+    cluster.idle = 0.05
+    async with serving(cluster, manager) as served:
         yield served
 
 
 def peer(number: int) -> Peer:
     return Peer(f"{number:064x}", "n1", "b" * 25, "192.0.2.2", "02:00:00:00:00:02", name=f"e{number}")
+
+
+async def rest(stream: AsyncIterator[Update]) -> None:
+    """Until it ends."""
+    async for _ in stream:
+        pass
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -58,7 +67,7 @@ async def test_ten_thousand_updates_come_in_order(cluster: FakeManaging, api: No
         cluster.updates.put_nowait(update)
     cluster.updates.put_nowait(NotFound("the end"))
     link = RemoteLink(cluster.certified(tmp_path), [f"{HOST}:{api.port}"])
-    stream = link.watch("n1")
+    stream = link.watch(Scopes("n1"))
     assert [await anext(stream) for _ in told] == told
     with pytest.raises(NotFound, match="the end"):
         await anext(stream)
@@ -72,7 +81,7 @@ async def test_a_snapshot_larger_than_any_line_is_one_update(
     cluster.updates.put_nowait(whole)
     cluster.updates.put_nowait(Update(10))
     link = RemoteLink(cluster.certified(tmp_path), [f"{HOST}:{api.port}"])
-    stream = link.watch("n1")
+    stream = link.watch(Scopes("n1"))
     assert await anext(stream) == whole
     assert await anext(stream) == Update(10)
     await link.close()
@@ -117,16 +126,16 @@ def test_what_is_no_update_ends_the_stream(line: bytes, why: str) -> None:
         list(LineReader(largest=100).feed(line))
 
 
-async def test_an_idle_stream_lives_by_empty_lines(cluster: FakeManaging, api: NodeApi, tmp_path: Path) -> None:
+async def test_an_idle_stream_lives_by_its_revision(cluster: FakeManaging, api: NodeApi, tmp_path: Path) -> None:
     cluster.updates.put_nowait(Update(1))
     link = RemoteLink(cluster.certified(tmp_path), [f"{HOST}:{api.port}"], silence=0.5)
-    stream = link.watch("base")
-    await anext(stream)
-    following = asyncio.ensure_future(anext(stream))
-    done, _ = await asyncio.wait({following}, timeout=1.5)
-    assert not done
+    stream = link.watch(Scopes("base"))
+    for _ in range(30):
+        assert await anext(stream) == Update(1)
     cluster.updates.put_nowait(Update(2))
-    assert await following == Update(2)
+    while (update := await anext(stream)) == Update(1):
+        pass
+    assert update == Update(2)
     await link.close()
 
 
@@ -136,16 +145,14 @@ async def test_silence_and_a_cut_are_noticed_at_both_ends(cluster: FakeManaging,
         cluster.updates.put_nowait(Update(1))
         async with cable(api.port) as between:
             link = RemoteLink(files, [f"{HOST}:{between.port}"], silence=0.5)
-            stream = link.watch("base")
+            stream = link.watch(Scopes("base"))
             await anext(stream)
-            following = asyncio.ensure_future(anext(stream))
-            await asyncio.sleep(0)
             if way == "silent":
                 between.carries = False
             else:
                 between.cut()
             with pytest.raises(Unavailable, match=why):
-                await following
+                await rest(stream)
             await link.close()
             await until(lambda: cluster.watching == 0)
 
@@ -162,7 +169,7 @@ async def test_a_reader_that_does_not_read_is_cut_and_the_others_are_not(
         _, writer = await asyncio.open_connection(
             sock=raw, ssl=client_tls(cluster.root.certificate, str(files.proof)), server_hostname="swarm-manager"
         )
-        writer.write(b"GET /v1/watch?scope=base HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"POST /v1/watch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         cluster.updates.put_nowait(Update(1))
         await until(lambda: cluster.watching == 1)
         writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -179,32 +186,98 @@ async def test_a_reader_that_does_not_read_is_cut_and_the_others_are_not(
             cluster.updates.get_nowait()
         link = RemoteLink(files, [f"{HOST}:{api.port}"])
         cluster.updates.put_nowait(Update(7))
-        assert await anext(link.watch("base")) == Update(7)
+        assert await anext(link.watch(Scopes("base"))) == Update(7)
         await link.close()
+
+
+async def test_scopes_come_and_go_while_the_stream_runs(cluster: FakeManaging, api: NodeApi, tmp_path: Path) -> None:
+    link = RemoteLink(cluster.certified(tmp_path), [f"{HOST}:{api.port}"])
+    wanted = Scopes("base", "n1")
+    stream = link.watch(wanted)
+    await anext(stream)
+    (asked,) = cluster.scopes
+    told: list[tuple[str, bool]] = []
+    asked.listen(lambda scope, carry: told.append((scope, carry)))
+    await until(lambda: set(asked) == {"base", "n1"})
+    wanted.subscribe("n2")
+    wanted.unsubscribe("n1")
+    wanted.subscribe("base")
+    await until(lambda: ("base", True) in told and set(asked) == {"base", "n2"})
+    wanted.subscribe("n3")
+    wanted.unsubscribe("n3")
+    wanted.subscribe("n3")
+    await until(lambda: "n3" in asked)
+    await stream.aclose()
+    await until(lambda: cluster.watching == 0)
+    assert len(wanted) == 3
+    await link.close()
+
+
+_BODIES = [
+    (b"nonsense\n", "a subscription is not understood"),
+    (b'{"scope": 7}\n', "a subscription is not understood"),
+    (b'{"scope": "' + b"x" * 65 + b'"}\n', 'a scope is "base", or the id of a network'),
+    (b"\xff\xfe\n", "a subscription is not understood"),
+    (b"[" * 300 + b"\n", "a subscription is not understood"),
+    (b"x" * 257, "a subscription of more than 256 bytes"),
+    (b"".join(b'{"scope": "n%d"}\n' % at for at in range(4097)), "a stream carries at most 4096 scopes"),
+]
+
+
+@pytest.mark.parametrize(("body", "why"), _BODIES)
+async def test_a_request_that_is_no_subscription_ends_the_stream(
+    cluster: FakeManaging, api: NodeApi, tmp_path: Path, body: bytes, why: str
+) -> None:
+    cluster.updates.put_nowait(Update(1))
+    never = asyncio.Event()
+
+    async def said() -> AsyncIterator[bytes]:
+        yield body
+        await never.wait()
+
+    files = cluster.certified(tmp_path)
+    async with caller(cluster.root.certificate, files) as session:
+        url = f"https://{HOST}:{api.port}/v1/watch"
+        async with session.post(url, data=said()) as response:
+            text = await response.text()
+    assert why in text.splitlines()[-1].replace('\\"', '"')
+    await until(lambda: cluster.watching == 0)
+
+
+@given(st.binary(max_size=40), st.integers(1, 9))
+def test_any_bytes_are_refused_or_taken(data: bytes, chunk: int) -> None:
+    scopes = Scopes()
+    incoming = Incoming(scopes)
+    try:
+        for at in range(0, len(data), chunk):
+            incoming.feed(data[at : at + chunk])
+    except InvalidParameter:
+        pass
+    assert len(scopes) == 0 or b"scope" in data
 
 
 async def test_a_removed_nodes_idle_stream_ends(cluster: FakeManaging, api: NodeApi, tmp_path: Path) -> None:
     files = cluster.certified(tmp_path)
     cluster.updates.put_nowait(Update(1))
     link = RemoteLink(files, [f"{HOST}:{api.port}"])
-    stream = link.watch("base")
+    stream = link.watch(Scopes("base"))
     await anext(stream)
     identity = files.load()
     assert identity is not None
     del cluster.members[identity.node]
     with pytest.raises(Unavailable, match="may not read on"):
-        await anext(stream)
+        await rest(stream)
     await link.close()
 
 
 async def test_streams_end_with_the_manager(cluster: FakeManaging, api: NodeApi, tmp_path: Path) -> None:
     cluster.updates.put_nowait(Update(1))
     link = RemoteLink(cluster.certified(tmp_path), [f"{HOST}:{api.port}"])
-    stream = link.watch("base")
+    stream = link.watch(Scopes("base"))
     await anext(stream)
     closing = asyncio.ensure_future(api.close())
     with pytest.raises(Unavailable, match="this manager stops"):
-        await anext(stream)
+        await rest(stream)
     await closing
     await link.close()
     assert cluster.watching == 0
@@ -216,6 +289,6 @@ async def test_a_fault_of_ours_in_a_stream_is_told_without_its_text(
     cluster.fails = RuntimeError("inner things")
     link = RemoteLink(cluster.certified(tmp_path), [f"{HOST}:{api.port}"])
     with pytest.raises(Exception, match="^internal error: see the manager's log$"):
-        await anext(link.watch("base"))
+        await anext(link.watch(Scopes("base")))
     assert "inner things" in caplog.text
     await link.close()

@@ -15,6 +15,7 @@ from towline.cluster import exchange
 from towline.cluster.client import RemoteLink
 from towline.cluster.contract import Update
 from towline.cluster.identity import IdentityFiles
+from towline.cluster.scopes import Scopes
 from towline.cluster.server import NodeApi
 from towline.cluster.update_lines import LineReader
 from towline.model.errors import Failure, TowlineError, Unavailable
@@ -101,7 +102,7 @@ async def test_a_connection_that_ends_at_the_moment_of_its_use_is_no_error(
 
 async def test_a_stream_ends_with_its_manager(cluster: FakeManaging, api: NodeApi, tmp_path: Path) -> None:
     async with linked(cluster.certified(tmp_path), api.port) as link:
-        stream = link.watch("base")
+        stream = link.watch(Scopes("base"))
         cluster.updates.put_nowait(Update(1))
         await anext(stream)
         ended = asyncio.create_task(_next(stream))
@@ -112,7 +113,7 @@ async def test_a_stream_ends_with_its_manager(cluster: FakeManaging, api: NodeAp
 
 async def test_who_waits_is_woken_by_close(cluster: FakeManaging, api: NodeApi, tmp_path: Path) -> None:
     async with linked(cluster.certified(tmp_path), api.port) as link:
-        stream = link.watch("base")
+        stream = link.watch(Scopes("base"))
         cluster.updates.put_nowait(Update(1))
         await anext(stream)
         ended = asyncio.create_task(_next(stream))
@@ -129,7 +130,7 @@ async def test_a_renewed_certificate_is_shown_and_streams_go_on(
 ) -> None:
     files, other = cluster.certified(tmp_path), cluster.certified(tmp_path)
     async with linked(files, api.port) as link:
-        stream = link.watch("base")
+        stream = link.watch(Scopes("base"))
         cluster.updates.put_nowait(Update(1))
         await anext(stream)
         held = other.credentials()
@@ -161,7 +162,7 @@ async def test_another_clusters_manager_is_not_believed(cluster: FakeManaging, t
         with pytest.raises(Unavailable, match="what answers is no manager of this cluster"):
             await link.blocks()
         with pytest.raises(Unavailable, match="what answers is no manager of this cluster"):
-            await anext(link.watch("base"))
+            await anext(link.watch(Scopes("base")))
 
 
 async def test_older_tls_is_not_spoken(cluster: FakeManaging, manager: IdentityFiles, tmp_path: Path) -> None:
@@ -226,7 +227,7 @@ async def test_a_broken_stream_is_unavailable(
         impostor(manager, says(_OK + first, then=_STREAMS[broken])) as port,
         linked(cluster.certified(tmp_path), port) as link,
     ):
-        stream = link.watch("base")
+        stream = link.watch(Scopes("base"))
         assert await anext(stream) == Update(1)
         with pytest.raises(Unavailable):
             await anext(stream)
@@ -235,17 +236,20 @@ async def test_a_broken_stream_is_unavailable(
 async def test_a_silent_manager_is_left(
     cluster: FakeManaging, manager: IdentityFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("towline.cluster.client.SILENCE", 0.2)
     monkeypatch.setattr("towline.cluster.client._ANSWER", 0.2)
     done = asyncio.Event()
 
     async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await done.wait()
 
-    async with impostor(manager, silent) as port, linked(cluster.certified(tmp_path), port) as link:
-        with pytest.raises(Unavailable, match="no answer in time"):
-            await link.watch("base").__anext__()
-        done.set()
+    async with impostor(manager, silent) as port:
+        link = RemoteLink(cluster.certified(tmp_path), [f"{HOST}:{port}"], silence=0.2)
+        try:
+            with pytest.raises(Unavailable, match="no answer in time"):
+                await link.watch(Scopes("base")).__anext__()
+        finally:
+            await link.close()
+            done.set()
 
 
 async def test_files_that_cannot_be_read_are_told(cluster: FakeManaging, api: NodeApi, tmp_path: Path) -> None:
