@@ -11,8 +11,6 @@ import fcntl
 import socket
 import struct
 import termios
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from towline.repair.connection import Connection, Window
 
@@ -45,19 +43,38 @@ class NotEstablished(ValueError):
     """Only connections that both ends may still write to can be taken."""
 
 
-def take(sock: socket.socket) -> Connection:
-    """Everything that the connection is; the socket is closed, and the peer hears nothing of it.
+def freeze(sock: socket.socket) -> Connection:
+    """Everything that the connection is. The socket stays, in repair: silent, and deaf to its program.
 
-    Cut the network off before: a segment that arrives between two of the reads below would be acknowledged and lost,
-    and one that arrives after the close would be answered with a reset. NotEstablished, or OSError (PermissionError
-    without CAP_NET_ADMIN), with the socket left as it was.
+    Cut the network off before: a segment that arrives between two of the reads below would be acknowledged and lost.
+    NotEstablished, or OSError (PermissionError without CAP_NET_ADMIN), with the connection going on as it was.
     """
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
     state, options, scales = info[0], info[5], info[6]
     if state != _ESTABLISHED:
         raise NotEstablished(f"the connection of socket {sock.fileno()} is in state {state}, not established")
-    with _in_repair(sock):
-        found = _read(sock, options, scales)
+    timeout = sock.gettimeout()
+    sock.setsockopt(socket.IPPROTO_TCP, _REPAIR, _ON)
+    try:
+        sock.settimeout(None)  # with one, Python would wait for something to read before it looks into the send queue
+        return _read(sock, options, scales)
+    except BaseException:
+        thaw(sock)
+        raise
+    finally:
+        sock.settimeout(timeout)
+
+
+def thaw(sock: socket.socket) -> None:
+    """A connection that was frozen, and is not put anywhere else, goes on here."""
+    sock.setsockopt(socket.IPPROTO_TCP, _REPAIR, _OFF_SILENTLY)
+    _share_port(sock)
+
+
+def take(sock: socket.socket) -> Connection:
+    """`freeze`, and the socket is closed without a word to the peer. Keep the network cut off as long as the address
+    is here: what still arrives would be answered with a reset."""
+    found = freeze(sock)
     sock.close()
     return found
 
@@ -84,22 +101,14 @@ def go(sock: socket.socket, connection: Connection) -> None:
     behind: BlockingIOError; make it so afterwards.
     """
     sock.setsockopt(socket.IPPROTO_TCP, _REPAIR, _OFF)
+    _share_port(sock)
     if connection.unsent:
         sock.sendall(connection.unsent)
 
 
-@contextmanager
-def _in_repair(sock: socket.socket) -> Iterator[None]:
-    """On failure the connection goes on as if nothing had been."""
-    timeout = sock.gettimeout()
-    sock.setsockopt(socket.IPPROTO_TCP, _REPAIR, _ON)
-    try:
-        sock.settimeout(None)  # with one, Python would wait for something to read before it looks into the send queue
-        yield
-    except BaseException:
-        sock.setsockopt(socket.IPPROTO_TCP, _REPAIR, _OFF_SILENTLY)
-        sock.settimeout(timeout)
-        raise
+def _share_port(sock: socket.socket) -> None:
+    """Leaving repair takes SO_REUSEADDR away (do_tcp_setsockopt in net/ipv4/tcp.c): nobody could listen there again."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
 
 def _read(sock: socket.socket, options: int, scales: int) -> Connection:
@@ -165,8 +174,10 @@ def _agreed(connection: Connection) -> bytes:
 
 
 def _make_room(sock: socket.socket, connection: Connection) -> None:
-    """The queues must fit; then the kernel may size the buffers by itself again."""
-    for name, size in ((_SO_RCVBUFFORCE, len(connection.received)), (_SO_SNDBUFFORCE, len(connection.sent))):
+    """The queues must fit, what is unsent too, so that `go` need not wait for the peer; then the kernel may size the
+    buffers by itself again."""
+    written = len(connection.sent) + len(connection.unsent)
+    for name, size in ((_SO_RCVBUFFORCE, len(connection.received)), (_SO_SNDBUFFORCE, written)):
         if size > _CHUNK:
             sock.setsockopt(socket.SOL_SOCKET, name, 2 * size)
             sock.setsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK, 0)
