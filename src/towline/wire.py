@@ -213,6 +213,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
             describe=lambda: describe(drivers.names()),
             publish=events.publish,
             repairs=lambda: counters.drift_repairs,
+            ensure_gateway=networks.ensure_gateway,
             store=config.cluster_store,
             default_advertise=config.swarm_default_advertise_addr,
         ),

@@ -53,11 +53,11 @@ def test_one_node_begins_and_leaves() -> None:
         assert "Removing the last manager erases all current state of the swarm" in said
         only.docker("swarm", "leave", "--force")
         assert _info(only)["LocalNodeState"] == "inactive"
-        assert _networks(only) == {"bridge", "host", "none"}
+        assert _networks(only) == {"bridge", "host", "none", "docker_gwbridge"}
         assert _etcd_pids(only) == []
         assert not (only.daemon.data_root / "cluster").exists()
         only.init()
-        assert _networks(only) == {"bridge", "host", "none", "ingress"}
+        assert _networks(only) == {"bridge", "host", "none", "ingress", "docker_gwbridge"}
 
 
 def test_a_restarted_manager_goes_on() -> None:

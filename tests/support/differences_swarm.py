@@ -9,7 +9,7 @@ from tests.support.replay import Difference, scenarios
 
 SCENARIO = "one node"
 _RECORDED = scenarios()[SCENARIO]
-_DRIVERS = ("bridge", "host", "null", "overlay")
+_DRIVERS = ("bridge", "host", "ipvlan", "macvlan", "null", "overlay")
 _SIX = [
     {"Subnet": "10.90.4.0/24", "Gateway": "10.90.4.1"},
     {"Subnet": "fd7a:65b3:b3df::/64", "Gateway": "fd7a:65b3:b3df::1"},
@@ -38,11 +38,11 @@ def _settings() -> dict[str, Any]:
 
 
 def _events() -> list[dict[str, Any]]:
-    """Docker's gateway network was there before the scenario began; ours is made when it is first needed."""
+    """Docker's gateway network was there before the scenario began; ours is made with the cluster."""
     events = [event for event in _RECORDED[45]["body"] if not _is_only_dockers(event)]
-    first = next(place for place, event in enumerate(events) if event["Action"] == "connect")
+    connect = next(event for event in events if event["Action"] == "connect")
     actor = {"ID": "{hex64}", "Attributes": {"name": "docker_gwbridge", "type": "bridge"}}
-    return [*events[:first], {**events[first], "Action": "create", "Actor": actor}, *events[first:]]
+    return [{**connect, "Action": "create", "Actor": actor}, *events]
 
 
 def _is_only_dockers(event: Mapping[str, Any]) -> bool:

@@ -185,7 +185,13 @@ def member(
         created=_NOW,
         spec=spec or NodeSpec(),
         description=Description(
-            hostname, "x86_64", "linux", 2 * 10**9, 2**34, "1.2.3", ("overlay", "bridge", "host", "null")
+            hostname,
+            "x86_64",
+            "linux",
+            2 * 10**9,
+            2**34,
+            "1.2.3",
+            ("overlay", "bridge", "host", "ipvlan", "macvlan", "null"),
         ),
         address=address,
         data_path=address,

@@ -11,13 +11,16 @@ from towline.model.cluster import Description, HostInterface, Underlay
 from towline.model.events import Event
 
 
+async def _nothing() -> None: ...
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """identify: by id and VTEP address who this node is, empty: in no cluster. set_data_path: where it sends and takes
     encapsulated packets (None: nowhere), and the addresses of all nodes. interfaces: the host's. underlay: by (bare
     address, UDP port). repairs: how many differences of store and kernel have been set right. clock: nanoseconds since
-    the epoch. store: URL of an etcd that is not ours, "": managers run their own. default_advertise: address or
-    interface."""
+    the epoch. ensure_gateway: make the network by which sandboxes on global networks get out; raises nothing. store:
+    URL of an etcd that is not ours, "": managers run their own. default_advertise: address or interface."""
 
     replica: Replica
     identify: Callable[[str, str], None]
@@ -28,5 +31,6 @@ class Surroundings:
     publish: Callable[[Event], None]
     repairs: Callable[[], int]
     clock: Callable[[], int] = time.time_ns
+    ensure_gateway: Callable[[], Awaitable[None]] = _nothing
     store: str = ""
     default_advertise: str = ""

@@ -166,6 +166,7 @@ class SwarmNode:
             raise
         self._membership = membership
         self._error = self._late = ""
+        await self._around.ensure_gateway()
         await membership.agent.known(_FIRST_REPORT)
         log.info("in a cluster", extra={"fields": {"cluster": identity.cluster, "node": identity.node}})
 
