@@ -13,6 +13,7 @@ from towline.cluster.surroundings import Surroundings
 from towline.cluster.swarm import SwarmNode
 from towline.control.announcer import Announcer
 from towline.control.apply import Applier
+from towline.control.balancer import Balancer
 from towline.control.collaborators import NameServers, Runtime, Seat
 from towline.control.controller import Controller, ensure_daemon_id
 from towline.control.data_path import DataPath
@@ -25,6 +26,7 @@ from towline.control.forwarding import Forwarding
 from towline.control.global_joins import GlobalJoins
 from towline.control.host import HostPrefixes, host_interfaces
 from towline.control.membership import Membership
+from towline.control.mesh import Mesh
 from towline.control.names import Names
 from towline.control.names_check import NamesCheck
 from towline.control.networks import Networks
@@ -45,6 +47,7 @@ from towline.kernel.contract import Kernel, Link, Links, Monitor
 from towline.model.cluster import Underlay
 from towline.model.config import Config
 from towline.model.info import Counters
+from towline.model.sandbox import MESH
 from towline.policy.network import Admission
 from towline.runtime.check import daemon_places
 from towline.runtime.supervise import Supervisor
@@ -99,12 +102,16 @@ class Service:
         swarm: SwarmNode,
         seat: Seat,
         data_path: DataPath,
+        balancer: Balancer,
+        mesh: Mesh,
     ) -> None:
         self.engine = engine
         self.replica = replica
         self.seat = seat
         self.data_path = data_path
         self._swarm = swarm
+        self._balancer = balancer
+        self._mesh = mesh
         self._joins = joins
         self._watch = watch
         self._parts = parts
@@ -113,10 +120,13 @@ class Service:
     async def start(self) -> None:
         self._swarm.restore()
         await self.engine.start(self._watch)
+        self._mesh.start()
         await self._swarm.start()
 
     async def stop(self) -> None:
+        await self._mesh.close()
         await self._swarm.stop()
+        await self._balancer.close()
         await self._joins.close()
         await self.replica.close()
         await self.engine.stop()
@@ -158,7 +168,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
     drivers = builtin_drivers(data_path.place)
 
     def namespace_gone(sandbox_id: str) -> None:
-        _call_soon(loop, lambda: sandboxes.namespace_lost(sandbox_id))
+        _call_soon(loop, lambda: mesh.lost() if sandbox_id == MESH else sandboxes.namespace_lost(sandbox_id))
 
     reconciler = Reconciler(
         view,
@@ -169,7 +179,9 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         namespaces=_namespaces(config),
         namespace_gone=namespace_gone,
         node_elements=data_path.elements,
+        down=lambda: replica.down,
     )
+    balancer = Balancer(view, writer, kernel.inner, drivers, down=lambda: replica.down, need_repair=need_repair)
     networks = Networks(
         store=store,
         writer=writer,
@@ -187,9 +199,10 @@ def build(config: Config, parts: Parts | None = None) -> Service:
 
     def changed(network_id: str) -> None:
         replica.local_change(network_id)
+        mesh.port_released()
 
-    sandboxes, membership, names_check = _sandboxes(
-        config, parts, writer, planner, joins, ports, events, counters, changed
+    sandboxes, membership, names_check, mesh = _sandboxes(
+        config, parts, writer, planner, joins, ports, events, counters, balancer, changed
     )
     replica = Replica(
         store=store,
@@ -198,9 +211,11 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         drivers=drivers,
         mirror=Mirror(drivers, ipams),
         membership=membership,
+        mesh=mesh,
         names=parts.dns,
         need_repair=need_repair,
     )
+    replica.on_members = balancer.changed
     uplink = _Uplink(kernel.links)
     swarm = SwarmNode(
         IdentityFiles(Path(config.data_root) / "cluster"),
@@ -236,6 +251,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         recovery=recovery,
         explainer=Explainer(view, kernel, drivers, holds=parts.ports.holds, namespace_gone=namespace_gone),
         names_check=names_check,
+        mesh=mesh,
         dns=parts.dns,
         events=events,
         counters=counters,
@@ -245,7 +261,17 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         parts.monitor, concerns=controller.concerns, on_route=host.mark_stale, repair=controller.on_drift
     )
     return Service(
-        controller, watch, parts, sweeper, replica=replica, joins=joins, swarm=swarm, seat=seat, data_path=data_path
+        controller,
+        watch,
+        parts,
+        sweeper,
+        replica=replica,
+        joins=joins,
+        swarm=swarm,
+        seat=seat,
+        data_path=data_path,
+        balancer=balancer,
+        mesh=mesh,
     )
 
 
@@ -258,8 +284,9 @@ def _sandboxes(
     ports: Ports,
     events: EventBus,
     counters: Counters,
+    balancer: Balancer,
     changed: Callable[[str], None],
-) -> tuple[Sandboxes, Membership, NamesCheck]:
+) -> tuple[Sandboxes, Membership, NamesCheck, Mesh]:
     view = parts.store.view()
     names = Names(view, parts.dns, Path(config.exec_root) / "sandboxes", hidden=_hidden(config))
     access = SandboxAccess(view, events.publish, names, counters, changed)
@@ -284,9 +311,19 @@ def _sandboxes(
         runtime=parts.runtime,
         names=names,
         announcer=announcer,
+        balancer=balancer,
         namespaces=_namespaces(config),
     )
-    return sandboxes, membership, NamesCheck(access, parts.dns, names)
+    mesh = Mesh(
+        access=access,
+        writer=writer,
+        planner=planner,
+        joins=joins,
+        ports=ports,
+        announcer=announcer,
+        namespaces=_namespaces(config),
+    )
+    return sandboxes, membership, NamesCheck(access, parts.dns, names), mesh
 
 
 def _hidden(config: Config) -> tuple[str, ...]:

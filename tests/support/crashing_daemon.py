@@ -31,6 +31,7 @@ CHANGING = frozenset(
 )
 JOINING = frozenset({"make", "drop", "join", "leave", "remove", "set_defaults", "announce"})
 FLOWS = frozenset({"forget", "forget_untranslated"})
+INNER = frozenset({"commit", "set_detour", "forget"})
 TUNNELS = frozenset({"create", "repair", "silence"})
 ITEM_WISE = {
     "create_bridges": 0,
@@ -162,6 +163,7 @@ class CountedKernel:
         self.nft = Counted(kernel.nft, steps)
         self.sysctl = kernel.sysctl
         self.sandboxes = Counted(kernel.sandboxes, steps, JOINING)
+        self.inner = Counted(kernel.inner, steps, INNER)
         self.flows = Counted(kernel.flows, steps, FLOWS)
         self.close = kernel.close
 

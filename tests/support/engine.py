@@ -14,6 +14,7 @@ from tests.support.fake_runtime import FakeNameServers, FakeRuntime
 from tests.support.faulty_store import FaultyStore
 from towline.control.controller import Controller
 from towline.kernel.fake import FakeLinks, FakeMonitor, FakeSysctl
+from towline.kernel.fake_inner import FakeInnerRules
 from towline.kernel.fake_nft import FakeNft
 from towline.kernel.fake_sandboxes import FakeFlows, FakeSandboxes
 from towline.kernel.fake_tunnels import FakeTunnels
@@ -36,6 +37,7 @@ class World:
         self.nft = FakeNft()
         self.sandboxes = FakeSandboxes(self.links)
         self.tunnels = FakeTunnels(self.links)
+        self.inner = FakeInnerRules(self.sandboxes)
         self.flows = FakeFlows()
         self.ports = FakeSockets()
         self.dns = FakeNameServers()

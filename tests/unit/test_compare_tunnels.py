@@ -20,6 +20,7 @@ from towline.drivers.registry import builtin_drivers
 from towline.firewall import base, data_path_elements, vtep_elements
 from towline.kernel.contract import VxlanState
 from towline.kernel.fake import FakeLinks, FakeSysctl
+from towline.kernel.fake_inner import FakeInnerRules
 from towline.kernel.fake_nft import FakeNft
 from towline.kernel.fake_sandboxes import FakeFlows, FakeSandboxes
 from towline.kernel.fake_tunnels import FakeTunnels
@@ -60,6 +61,7 @@ class Node:
         self.tunnels = FakeTunnels(self.links)
         self.nft = FakeNft()
         self.sandboxes = FakeSandboxes(self.links)
+        self.inner = FakeInnerRules(self.sandboxes)
         self.flows = FakeFlows()
         self.store = MemoryStore()
         self.store.update([Put(NETWORK), Put(HERE), Put(P2), Put(P3)])

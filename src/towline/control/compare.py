@@ -12,6 +12,7 @@ from towline.kernel.contract import Link
 from towline.kernel.nft_types import definition
 from towline.model.desired import ALIAS_PREFIX, Bridge, Defaults, Interface, Parent, Vxlan
 from towline.model.info import Finding
+from towline.model.inner import Inner
 from towline.model.network import Network
 from towline.model.ruleset import Chain, DeleteForeign, Element, ForeignChain, InsertForeign, Set, Table, TableState
 from towline.model.sandbox import Sandbox
@@ -30,6 +31,13 @@ class Join(msgspec.Struct, frozen=True):
     interface: Interface
     defaults: Defaults
     clear: bool = False
+
+
+class SetInner(msgspec.Struct, frozen=True):
+    """Bring the rules in a running sandbox's namespace to what they should be."""
+
+    netns: str
+    inner: Inner
 
 
 class Reroute(msgspec.Struct, frozen=True):
@@ -92,6 +100,7 @@ Act = (
     MakeBridge
     | Join
     | Reroute
+    | SetInner
     | RepairBridge
     | MakeParent
     | MakeTunnel

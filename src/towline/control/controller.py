@@ -18,6 +18,7 @@ from towline.control.drift import DriftWatch, Outcome, Touched
 from towline.control.events import EventBus
 from towline.control.explain import Explainer
 from towline.control.membership import Membership
+from towline.control.mesh import Mesh
 from towline.control.names_check import NamesCheck
 from towline.control.networks import Networks
 from towline.control.reaper import Reaper
@@ -73,6 +74,7 @@ class Controller:
         recovery: Recovery,
         explainer: Explainer,
         names_check: NamesCheck,
+        mesh: Mesh,
         dns: NameServers,
         events: EventBus,
         counters: Counters,
@@ -97,6 +99,7 @@ class Controller:
         self._recovery = recovery
         self._explainer = explainer
         self._names_check = names_check
+        self._mesh = mesh
         self._dns = dns
         self._whole = Whole()
         self._watch: DriftWatch | None = None
@@ -191,7 +194,7 @@ class Controller:
     # sandboxes
 
     def sandboxes(self) -> list[Sandbox]:
-        return list(self._view.sandboxes())
+        return [sandbox for sandbox in list(self._view.sandboxes()) if sandbox.origin != "mesh"]
 
     def sandbox(self, term: str) -> Sandbox | None:
         try:
@@ -232,7 +235,8 @@ class Controller:
     async def diagnose(self) -> Sequence[Finding]:
         differences = await self._writer.exclusive(self._reconciler.compare)
         docker = await self._writer.exclusive(self._docker.findings)
-        return [*(d.finding for d in differences), *await self._names_check.findings(), *docker]
+        names = await self._names_check.findings()
+        return [*(d.finding for d in differences), *names, *self._mesh.findings(), *docker]
 
     async def repair(self) -> Sequence[Finding]:
         differences, errors = await self._writer.exclusive(lambda: self._repair(self._reconciler.compare, sweep=True))

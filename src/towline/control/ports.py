@@ -84,6 +84,13 @@ class Ports:
                 del held[binding][published.host_ip]
                 self._let_go(published)
 
+    def keep(self, sandbox: str, bindings: Iterable[PortBinding]) -> None:
+        """And let go of what it holds by other bindings."""
+        held, kept = self._held.get(sandbox, {}), set(bindings)
+        for binding in [b for b in held if b not in kept]:
+            for published in held.pop(binding).values():
+                self._let_go(published)
+
     def restore(
         self, sandbox: str, bindings: Sequence[PortBinding], published: Iterable[Published]
     ) -> list[KernelError]:

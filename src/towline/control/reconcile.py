@@ -27,6 +27,7 @@ from towline.control.compare import (
     RepairBridge,
     ReplaceTable,
     Reroute,
+    SetInner,
     WriteSysctl,
     compare_bridge,
     compare_foreign,
@@ -37,6 +38,7 @@ from towline.control.compare import (
 )
 from towline.control.compare_inside import compare_inside
 from towline.control.forwarding import Forwarding
+from towline.control.inner_keeper import InnerKeeper
 from towline.control.parents import compare_parents
 from towline.control.reconcile_tunnels import TunnelReconciler
 from towline.control.tunnel_acts import MakeTunnel, RepairTunnel, SetRows
@@ -47,10 +49,12 @@ from towline.firewall import base
 from towline.kernel.contract import Kernel, Link
 from towline.model.desired import Bridge, Interface
 from towline.model.errors import KernelError, NamespaceGone, NotANamespace, TowlineError
+from towline.model.inner import NOTHING
 from towline.model.network import Network
 from towline.model.ruleset import AddElements, AddTable, DeleteElements, Element, NftChange
 from towline.model.sandbox import Sandbox
 from towline.model.view import View
+from towline.plan.inner import Balance
 from towline.plan.presence import desired_now
 from towline.plan.sandbox import SandboxDesired, realise
 
@@ -65,7 +69,8 @@ CHUNK = 256  # bridges made in one send: bounds how long the RTNL is held
 class Reconciler:
     """leaving: names of links that wait to be unlinked. namespaces: the directory in which ours are pinned.
     namespace_gone: told the id of a running sandbox that has no namespace any more; it will be ended. node_elements:
-    what the firewall must know besides networks and sandboxes (of the cluster: `firewall.vtep_elements`)."""
+    what the firewall must know besides networks and sandboxes (of the cluster: `firewall.vtep_elements`). down: ids of
+    nodes whose lease has ended."""
 
     def __init__(
         self,
@@ -78,6 +83,7 @@ class Reconciler:
         namespaces: str,
         namespace_gone: Callable[[str], None],
         node_elements: Callable[[], tuple[Element, ...]] = tuple,
+        down: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._view = view
         self._kernel = kernel
@@ -87,6 +93,8 @@ class Reconciler:
         self._namespaces = namespaces
         self._namespace_gone = namespace_gone
         self._node_elements = node_elements
+        self._down = down
+        self._keeper = InnerKeeper(kernel.inner)
         self._tunnels = TunnelReconciler(view, kernel, drivers)
 
     def compare(self) -> list[Difference]:
@@ -110,14 +118,17 @@ class Reconciler:
 
     def _compare_insides(self, plugged: Sequence[Plugged], found: Collection[str]) -> Iterator[Difference]:
         """found: host ends that are not as they should be."""
+        balance = Balance(self._view, self._drivers, self._down())
         for sandbox, will in plugged:
             if will.interfaces:
                 try:
                     inside = self._kernel.sandboxes.look(will.netns)
+                    rules = list(self._keeper.compare(sandbox, balance.inner(sandbox)))
                 except (NamespaceGone, NotANamespace):
                     self._namespace_gone(sandbox.id)
                 else:
                     yield from compare_inside(sandbox, will, inside, found)
+                    yield from rules
 
     def compare_rules(self) -> list[Difference]:
         return self._compare_rules(self._realisations(), self._plugged())
@@ -197,20 +208,27 @@ class Reconciler:
         """
         acts = [d.act for d in differences if sweep or not d.sweep]
         guards = [a for a in acts if isinstance(a, ReplaceTable | AddMembers)]
-        others = [
-            a for a in acts if not isinstance(a, ReplaceTable | AddMembers | DropMembers | MakeParent | _TUNNEL_ACTS)
-        ]
+        apart = ReplaceTable | AddMembers | DropMembers | SetInner | MakeParent | _TUNNEL_ACTS
+        others = [a for a in acts if not isinstance(a, apart)]
+        inner = [a for a in acts if isinstance(a, SetInner)] + self._inner_after(a for a in acts if isinstance(a, Join))
         reroutes = dict.fromkeys(Reroute(a.netns, a.defaults) for a in acts if isinstance(a, Join))
         errors = self._carry_out_each(guards)
         errors += self._make_bridges([a for a in acts if isinstance(a, MakeBridge)])
         errors += _refusals(self._kernel.links.repair_bridges([a.bridge for a in acts if isinstance(a, RepairBridge)]))
         errors += _refusals(self._kernel.links.remove([a.name for a in acts if isinstance(a, RemoveLink)]))
         errors += self._carry_out_each([a for a in acts if isinstance(a, MakeParent | _TUNNEL_ACTS)])
-        errors += self._carry_out_each([*others, *reroutes])  # routes when all interfaces are there
+        errors += self._carry_out_each([*others, *reroutes, *inner])  # routes when all interfaces are there
         errors += self._carry_out_each([a for a in acts if isinstance(a, DropMembers)])
         for failed in errors:
             log.error("repair failed", extra={"fields": {"error": str(failed)}})
         return errors
+
+    def _inner_after(self, joins: Iterable[Join]) -> list[SetInner]:
+        """What rules at an interface's egress and detours by it were has gone with it."""
+        again = {join.netns for join in joins}
+        balance = Balance(self._view, self._drivers, self._down())
+        wanted = [(s.netns, balance.inner(s)) for s, _ in self._plugged() if s.netns in again] if again else []
+        return [SetInner(netns, inner) for netns, inner in wanted if inner != NOTHING]
 
     def _carry_out_each(self, acts: Sequence[object]) -> list[TowlineError]:
         errors: list[TowlineError] = []
@@ -243,6 +261,9 @@ class Reconciler:
             case Reroute(netns, defaults):
                 with suppress(NamespaceGone):
                     self._kernel.sandboxes.set_defaults(netns, defaults)
+            case SetInner(netns=netns, inner=inner):
+                with suppress(NamespaceGone):
+                    self._keeper.ensure(netns, inner)
             case ReplaceTable(table, elements):
                 self._commit(AddTable(table), *([AddElements(elements)] if elements else []))
             case AddMembers(elements, stale):

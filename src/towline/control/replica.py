@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from towline.control.collaborators import NameServers
 from towline.control.membership import Membership
+from towline.control.mesh import Mesh
 from towline.control.replica_networks import Mirror
 from towline.control.writer import Writer
 from towline.drivers.registry import Drivers
@@ -20,6 +21,7 @@ from towline.model.cluster import Block, Peer
 from towline.model.desired import Row, Vxlan
 from towline.model.errors import TowlineError
 from towline.model.network import SWARM, Network
+from towline.model.sandbox import MESH
 from towline.model.service import Service, places_of
 from towline.plan.presence import desired_now
 from towline.plan.rows import rows_of
@@ -48,7 +50,8 @@ class NodeIdentity:
 
 class Replica:
     """Calls on the event loop. on_local_change: told the id of a global network when an endpoint of this node on it
-    came, changed or went. need_repair: see `Applier`. down: ids of nodes whose lease has ended."""
+    came, changed or went. on_members: of ids of networks on which members of services came, changed or went, here or
+    elsewhere, or services did. need_repair: see `Applier`. down: ids of nodes whose lease has ended."""
 
     def __init__(
         self,
@@ -59,12 +62,15 @@ class Replica:
         drivers: Drivers,
         mirror: Mirror,
         membership: Membership,
+        mesh: Mesh,
         names: NameServers,
         need_repair: Callable[[], None],
     ) -> None:
         self.node = NodeIdentity()
+        self._mesh = mesh
         self.down: frozenset[str] = frozenset()
         self.on_local_change: Callable[[str], None] = lambda _: None
+        self.on_members: Callable[[Collection[str]], None] = lambda _: None
         self._store = store
         self._view = store.view()
         self._writer = writer
@@ -126,6 +132,7 @@ class Replica:
         """An endpoint here came, changed or went, on any network."""
         if self.knows(network_id):
             self.on_local_change(network_id)
+            self.on_members({network_id})
 
     # what the cluster says
 
@@ -135,11 +142,21 @@ class Replica:
         await self._writer.submit(lambda view: self._mirror.plan(view, puts, gone))
         for network_id in (*(network.id for network in puts), *gone):
             self._names.names_changed(network_id)
+        self._mesh.changed()
+
+    async def _remove_mesh(self) -> None:
+        try:
+            await self._mesh.remove()
+        except TowlineError as error:
+            log.error("the routing mesh has not left a network that is gone", extra={"fields": {"error": str(error)}})
 
     async def _disconnect_all(self, network_id: str) -> None:
         """So that what the sandboxes have of it goes in the order in which it always goes."""
         network = self._view.network(network_id)
         for endpoint in self._view.endpoints_of(network_id) if network is not None and network.scope == SWARM else ():
+            if endpoint.sandbox == MESH:
+                await self._remove_mesh()
+                continue
             fields = {"sandbox": endpoint.name, "network": network.name if network else network_id}
             try:
                 await self._membership.disconnect(network_id, endpoint.sandbox, force=False)
@@ -158,6 +175,7 @@ class Replica:
         if news:
             asyncio.get_running_loop().call_later(AGAIN, self._announce_again, network_id, news)
         self._names.names_changed(network_id, {*(peer.id for peer in sound), *gone})
+        self.on_members({network_id})
         self._flush_later()
 
     def _is_sound(self, peer: Peer, network_id: str) -> bool:
@@ -240,8 +258,11 @@ class Replica:
         known = [self._view.service(service_id) for service_id in (*(service.id for service in puts), *gone)]
         changes: list[Change] = [*map(Put, puts), *(Delete(Service, service_id) for service_id in gone)]
         await self._writer.exclusive(lambda: self._store.note(changes))
-        for network_id in {n for s in (*puts, *known) if s is not None for n in places_of(s)}:
+        places = {n for s in (*puts, *known) if s is not None for n in places_of(s)}
+        for network_id in places:
             self._names.names_changed(network_id)
+        self.on_members(places | {network.id for network in self.networks() if network.ingress})
+        self._mesh.changed()
         self._flush_later()
 
     def set_down(self, nodes: Collection[str]) -> None:
@@ -250,6 +271,7 @@ class Replica:
             members = {peer.id for peer in self._view.peers_of(network.id) if peer.service and peer.node in moved}
             if members:
                 self._names.names_changed(network.id, members)
+                self.on_members({network.id})
 
     async def forget(self) -> None:
         await self.set_services([], [service.id for service in self.services()])

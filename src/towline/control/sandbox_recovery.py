@@ -72,6 +72,8 @@ class Recovery:
     async def _resume(self, sandbox: Sandbox) -> None:
         for error in self._ports.restore(sandbox.id, sandbox.ports, self._published(sandbox)):
             log.error("a published port is taken", extra={"fields": {"sandbox": sandbox.name, "error": str(error)}})
+        if sandbox.origin == "mesh":
+            return
         try:
             await self._sandboxes.begin(sandbox)
         except TowlineError as error:

@@ -17,6 +17,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from towline.control.announcer import Announcer
+from towline.control.balancer import Balancer
 from towline.control.collaborators import NameService, Runtime, Watched
 from towline.control.endpoints import EndpointPlanner
 from towline.control.global_joins import GlobalJoins
@@ -58,6 +59,7 @@ class Sandboxes:
         runtime: Runtime,
         names: NameService,
         announcer: Announcer,
+        balancer: Balancer,
         namespaces: str,
     ) -> None:
         self._access = access
@@ -71,6 +73,7 @@ class Sandboxes:
         self._runtime = runtime
         self._names = names
         self._announcer = announcer
+        self._balancer = balancer
         self._namespaces = namespaces
         self._restarts = Restarts(self._start_again)
         self._watched: dict[str, Watched] = {}
@@ -260,6 +263,7 @@ class Sandboxes:
     async def begin(self, sandbox: Sandbox) -> StartedSandbox:
         """Names, inside and for the others."""
         files = await self._names.open(sandbox)
+        await self._balancer.settle(sandbox.id)
         self._access.names_changed(sandbox.id)
         return replace(files, netns=sandbox.netns or f"/proc/{os.getpid()}/ns/net")
 
@@ -296,6 +300,7 @@ class Sandboxes:
     async def leave(self, sandbox: Sandbox, *, code: int, finished: int) -> Sandbox:
         """Out of its networks; its endpoints' identity stays reserved."""
         await self._names.close(sandbox.id, gone=sandbox.origin == "run")
+        await self._balancer.leave(sandbox)
         ended = replace(sandbox, state="exited", netns="", process=None, finished=finished, exit_code=code)
 
         def plan(view: View) -> Work:

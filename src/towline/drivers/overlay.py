@@ -198,7 +198,7 @@ class OverlayDriver:
             mtu=bridge.mtu,
             addresses=tuple(filter(None, (endpoint.ipv4, endpoint.ipv6))),
             routes=_siblings(network, endpoint),
-            sysctls=interface_sysctls(endpoint.config.driver_opts, endpoint.ifname),
+            sysctls=_sysctls(network, endpoint),
             ipv6_off=not network.enable_ipv6,
             fixed=True,
         )
@@ -206,6 +206,12 @@ class OverlayDriver:
 
     def interface_prefix(self, network: Network) -> str:
         return network.options.get(IFACE_PREFIX) or DEFAULT_PREFIX
+
+
+def _sysctls(network: Network, endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
+    """What comes by the routing mesh has its client's address, to which another interface leads."""
+    loose = ((f"net/ipv4/conf/{endpoint.ifname}/rp_filter", "2"),) if network.ingress else ()
+    return (*loose, *interface_sysctls(endpoint.config.driver_opts, endpoint.ifname))
 
 
 def _siblings(network: Network, endpoint: Endpoint) -> tuple[Route, ...]:

@@ -65,6 +65,7 @@ def _guard() -> Chain:
         "guard",
         rules=(
             Rule("forged MAC", (*not_member("port_mac", IIFNAME, ETHER_SADDR), *DROP)),
+            Rule("router", (*member("routers", IIFNAME), ACCEPT)),
             Rule("ARP", (*_ARP, goto("guard_arp"))),
             Rule("IPv6", (*_IP6, goto("guard_ip6"))),
             Rule("forged IPv4 address, or another protocol", DROP),

@@ -73,16 +73,20 @@ def vtep_elements(addresses: Iterable[str]) -> tuple[Element, ...]:
     return tuple(Element(INET, "vteps4" if len(each) == 4 else "vteps6", each) for each in packed)
 
 
-def endpoint_elements(rules: NetworkRules, port: str, mac: str, addresses: Sequence[str]) -> tuple[Element, ...]:
+def endpoint_elements(
+    rules: NetworkRules, port: str, mac: str, addresses: Sequence[str], *, router: bool = False
+) -> tuple[Element, ...]:
     """One bridge port: it may send from its MAC, its addresses and its own link-local address, and with icc=false to
     nobody but the gateway.
 
-    port: the bridge port's interface name on the host. addresses: bare or CIDR, both families.
+    port: the bridge port's interface name on the host. addresses: bare or CIDR, both families. router: it may send
+    from any address, because it forwards.
     """
     interface = keys.ifname(port)
     mac_key = keys.concat(interface, keys.ether(mac))
     talk = Element(BRIDGE, "icc" if rules.icc else "noicc", interface)
     elements = [Element(BRIDGE, "guarded", interface), Element(BRIDGE, "port_mac", mac_key), talk]
+    elements += [Element(BRIDGE, "routers", interface)] if router else []
     own = [text.split("/")[0] for text in addresses]
     if rules.ipv6 is not None:
         own.append(keys.link_local(mac))

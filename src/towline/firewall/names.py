@@ -28,6 +28,7 @@ BRIDGE_SETS = (
     Set("icc", ("ifname",), comment="ports that may talk to other ports"),
     Set("noicc", ("ifname",), comment="ports that may not talk to other ports"),
     Set("guarded", ("ifname",), comment="ports that may only use their own addresses"),
+    Set("routers", ("ifname",), comment="ports that may send from any address"),
     Set("port_mac", ("ifname", "ether_addr"), comment="port, its MAC"),
     Set("port_ip4", ("ifname", "ether_addr", "ipv4_addr"), comment="port, its MAC, its IPv4 addresses"),
     Set("port_ip6", ("ifname", "ether_addr", "ipv6_addr"), comment="port, its MAC, its IPv6 addresses"),

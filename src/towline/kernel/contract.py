@@ -13,6 +13,7 @@ import msgspec
 
 from towline.model.desired import Bridge, Defaults, Interface, Parent, Row, Vxlan
 from towline.model.errors import KernelError
+from towline.model.inner import Detour
 from towline.model.ruleset import AddElements as AddElements
 from towline.model.ruleset import AddTable as AddTable
 from towline.model.ruleset import DeleteElements as DeleteElements
@@ -244,6 +245,30 @@ class Sandboxes(Protocol):
         ...
 
 
+class InnerRules(Protocol):
+    """nftables, and a detour, inside sandboxes' namespaces. Paths and errors as `Sandboxes`; KernelError besides."""
+
+    def read(self, path: str, tables: Sequence[TableId]) -> list[TableState]:
+        """Those of the tables that are there."""
+        ...
+
+    def commit(self, path: str, changes: Sequence[NftChange]) -> None:
+        """One transaction, as `Nft.commit`."""
+        ...
+
+    def detour(self, path: str) -> Detour | None:
+        """The one that is there whole, else None."""
+        ...
+
+    def set_detour(self, path: str, detour: Detour | None) -> None:
+        """Make it exactly this one. ENODEV: no such interface."""
+        ...
+
+    def forget(self, path: str, addresses: Sequence[str]) -> int:
+        """As `Flows.forget`, of the namespace's own conntrack entries."""
+        ...
+
+
 class Flows(Protocol):
     """conntrack entries, over our own ctnetlink codec."""
 
@@ -274,6 +299,8 @@ class Kernel(Protocol):
     def sysctl(self) -> Sysctl: ...
     @property
     def sandboxes(self) -> Sandboxes: ...
+    @property
+    def inner(self) -> InnerRules: ...
     @property
     def flows(self) -> Flows: ...
     def close(self) -> None: ...

@@ -222,8 +222,8 @@ class FakeSandboxes:
     def _configure(self, namespace: FakeNamespace, interface: Interface) -> None:
         host, name = interface.host_name, interface.name
         ipv6 = f"net/ipv6/conf/{name}/disable_ipv6"
-        known = {ipv6: "1" if interface.ipv6_off else "0", f"net/ipv4/conf/{name}/forwarding": "0"}
-        namespace.sysctls.update(known)
+        known = {f"net/ipv4/conf/{name}/{setting}": "0" for setting in ("forwarding", "rp_filter")}
+        namespace.sysctls |= {ipv6: "1" if interface.ipv6_off else "0", "net/ipv6/conf/all/forwarding": "0", **known}
         for path, value in interface.sysctls:
             operation = f"write sysctl {path}"
             if not path.startswith("net/"):

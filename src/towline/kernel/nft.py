@@ -67,6 +67,14 @@ class NfNetlinkNft:
                 return None
             raise _refused(error, f"read table {table.family} {table.name}") from error
 
+    def tables(self) -> list[TableId]:
+        """All tables that there are, whoever made them."""
+        try:
+            found = [decode.table(body) for body in self._dump(Message(codec.GETTABLE, 0, codec.header(None)))]
+        except OSError as error:
+            raise _refused(error, "list tables") from error
+        return [table for table in found if table is not None]
+
     def foreign_chains(self) -> list[tuple[TableId, str]]:
         try:
             found = self._chains(None)

@@ -68,7 +68,8 @@ def delete_table(table: TableId) -> Step:
 def add_chain(table: TableId, chain: Chain) -> Step:
     body = header(table.family) + text(1, table.name) + text(3, chain.name)
     if chain.hook is not None:
-        hook = nest(4, number(1, chain.hook.hook), number(2, chain.hook.priority))
+        device = text(3, chain.hook.device) if chain.hook.device else b""
+        hook = nest(4, number(1, chain.hook.hook), number(2, chain.hook.priority), device)
         body += hook + number(5, _POLICIES[chain.hook.policy]) + text(7, chain.hook.type)
     body += attr(12, text_userdata(_CHAIN_COMMENT, OURS if chain.ours else _OPERATORS))
     return Step(Message(NEWCHAIN, NLM_F_CREATE, body), f"add chain {_path(table, chain.name)}")

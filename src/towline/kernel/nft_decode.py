@@ -59,7 +59,14 @@ def _hook(attrs: dict[int, bytes]) -> Hook | None:
     place = parse_attrs(attrs[4])
     priority = _BE_S32.unpack(place[2])[0] if 2 in place else 0
     policy: Policy = "accept" if _number(attrs.get(5)) else "drop"
-    return Hook(cast(HookType, _text(attrs[7])), _number(place.get(1)), priority, policy)
+    device = _text(place.get(3, b"")) or _only_device(place.get(4, b""))
+    return Hook(cast(HookType, _text(attrs[7])), _number(place.get(1)), priority, policy, device)
+
+
+def _only_device(devices: bytes) -> str:
+    """Of a list (NFTA_HOOK_DEVS): "" if it is not exactly one."""
+    names = [_text(value) for _, value in iter_attrs(devices)]
+    return names[0] if len(names) == 1 else ""
 
 
 def rule(body: bytes) -> RuleInfo:
@@ -86,6 +93,12 @@ def elements(body: bytes) -> dict[bytes, bytes]:
         if 1 in attrs:
             found[_value(attrs[1])] = _value(attrs.get(2, b""))
     return found
+
+
+def table(body: bytes) -> TableId | None:
+    """None for a family that this engine does not know."""
+    family = _FAMILY_NAMES.get(body[0])
+    return None if family is None else TableId(family, _text(parse_attrs(body[4:]).get(1, b"")))
 
 
 def dormant(body: bytes) -> bool:

@@ -19,12 +19,14 @@ from towline.model.ruleset import (
     Fib,
     Immediate,
     Lookup,
+    LowerTcpOption,
     Masquerade,
     Match,
     Meta,
     Nat,
     Payload,
     PayloadWrite,
+    Random,
     Reject,
     Verdict,
 )
@@ -35,6 +37,8 @@ _EXPR_NAME, _EXPR_DATA = 1, 2
 _DATA_VALUE, _DATA_VERDICT = 1, 2
 _VERDICT_REGISTER = 0
 _CSUM_INET = 1
+_NUMGEN_RANDOM = 1
+_EXTHDR_TCPOPT = 1
 
 
 def number(kind: int, value: int) -> bytes:
@@ -71,6 +75,8 @@ def _payload(expr: Payload) -> bytes:
 
 def _payload_write(expr: PayloadWrite) -> bytes:
     field = number(2, expr.base) + number(3, expr.offset) + number(4, expr.length)
+    if expr.checksum is None:
+        return field + number(5, expr.reg)
     return field + number(5, expr.reg) + number(6, _CSUM_INET) + number(7, expr.checksum)
 
 
@@ -84,8 +90,18 @@ def _bitwise(expr: Bitwise) -> bytes:
 
 
 def _ct(expr: Ct) -> bytes:
+    dreg, key, sreg = 1, 2, 4
     direction = b"" if expr.direction is None else attr(3, bytes((expr.direction,)))
-    return number(1, expr.reg) + number(2, expr.key) + direction
+    return number(sreg if expr.write else dreg, expr.reg) + number(key, expr.key) + direction
+
+
+def _random(expr: Random) -> bytes:
+    return number(1, expr.reg) + number(2, expr.modulus) + number(3, _NUMGEN_RANDOM)
+
+
+def _lower_tcp_option(expr: LowerTcpOption) -> bytes:
+    place = attr(2, bytes((expr.option,))) + number(3, expr.offset) + number(4, expr.length)
+    return place + number(6, _EXTHDR_TCPOPT) + number(7, expr.reg)
 
 
 def _fib(expr: Fib) -> bytes:
@@ -135,6 +151,8 @@ _ENCODERS: dict[type[Expr], tuple[str, Callable[[Any], bytes]]] = {
     Cmp: ("cmp", _cmp),
     Bitwise: ("bitwise", _bitwise),
     Ct: ("ct", _ct),
+    Random: ("numgen", _random),
+    LowerTcpOption: ("exthdr", _lower_tcp_option),
     Fib: ("fib", _fib),
     Lookup: ("lookup", _lookup),
     Verdict: ("immediate", _verdict),

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from towline.kernel.conntrack import CtNetlinkFlows
+from towline.kernel.inner import RealInnerRules
 from towline.kernel.monitor import NetlinkMonitor
 from towline.kernel.nft import NfNetlinkNft
 from towline.kernel.ports import HeldPorts
@@ -25,6 +26,7 @@ class RealKernel:
         self.tunnels = RtnlTunnels(ipv6=self.sysctl.read("net/ipv6/conf/all/disable_ipv6") is not None)
         self.nft = NfNetlinkNft()
         self.sandboxes = RealSandboxes(self.sysctl)
+        self.inner = RealInnerRules()
         self.flows = CtNetlinkFlows()
 
     def close(self) -> None:

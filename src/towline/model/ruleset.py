@@ -38,12 +38,13 @@ class Payload(msgspec.Struct, frozen=True, tag=True):
 
 
 class PayloadWrite(msgspec.Struct, frozen=True, tag=True):
-    """Write a register into the packet. checksum: offset in the same header of the Internet checksum to correct."""
+    """Write a register into the packet. checksum: offset in the same header of the Internet checksum to correct, None
+    where there is none (the link layer)."""
 
     base: int
     offset: int
     length: int
-    checksum: int
+    checksum: int | None
     reg: int = 8
 
 
@@ -65,11 +66,30 @@ class Bitwise(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ct(msgspec.Struct, frozen=True, tag=True):
-    """Load a conntrack field (NFT_CT_*). direction: 0 original, 1 reply, None where it does not apply."""
+    """Load a conntrack field (NFT_CT_*), or with `write` store the register into it. direction: 0 original, 1 reply,
+    None where it does not apply."""
 
     key: int
     reg: int = 8
     direction: int | None = None
+    write: bool = False
+
+
+class Random(msgspec.Struct, frozen=True, tag=True):
+    """A random number from 0 to modulus - 1, 32 bits in host order, into a register (nft_numgen)."""
+
+    modulus: int
+    reg: int = 8
+
+
+class LowerTcpOption(msgspec.Struct, frozen=True, tag=True):
+    """Write a register into an option of a TCP header that has it (nft_exthdr). The maximum segment size (option 2,
+    offset 2, length 2) is lowered only, never raised. length: of the whole field, bytes."""
+
+    option: int
+    offset: int
+    length: int
+    reg: int = 8
 
 
 class Fib(msgspec.Struct, frozen=True, tag=True):
@@ -143,6 +163,8 @@ Expr = (
     | Cmp
     | Bitwise
     | Ct
+    | Random
+    | LowerTcpOption
     | Fib
     | Lookup
     | Verdict
@@ -167,12 +189,14 @@ Policy = Literal["accept", "drop"]
 
 
 class Hook(msgspec.Struct, frozen=True):
-    """type: filter, nat or route. hook: NF_INET_* or NF_BR_* number. priority as in nft(8). policy: accept or drop."""
+    """type: filter, nat or route. hook: NF_INET_*, NF_BR_* or NF_NETDEV_* number. priority as in nft(8). policy: accept
+    or drop. device: name of the interface, of a chain of family netdev; the chain goes when that goes."""
 
     type: HookType
     hook: int
     priority: int
     policy: Policy = "accept"
+    device: str = ""
 
 
 class Chain(msgspec.Struct, frozen=True):

@@ -9,7 +9,9 @@ import msgspec
 from towline.model.endpoint import Protocol
 
 State = Literal["created", "running", "exited"]
-Origin = Literal["run", "attach"]
+Origin = Literal["run", "attach", "mesh"]
+MESH = "ingress-sbox"
+"""Id and name (Docker's) of a node's sandbox for ports that are published on every node."""
 
 
 class PortBinding(msgspec.Struct, frozen=True):
@@ -43,7 +45,8 @@ class Process(msgspec.Struct, frozen=True):
 class Sandbox(msgspec.Struct, frozen=True, omit_defaults=True):
     """netns: path of the namespace, "" while there is none. Ours is pinned under the daemon's run directory.
 
-    origin: "run": the namespace is ours and goes with the process; "attach": it is somebody else's.
+    origin: "run": the namespace is ours and goes with the process; "attach": it is somebody else's; "mesh": ours too,
+    without a process, and made by us: clients do not see this sandbox.
     mode: name or id of the network it was started on, or "host" or "none". created, started, finished: nanoseconds
     since the epoch, 0 = never. restart: "no", "always", "unless-stopped", "on-failure[:n]". stopped: by the user.
     service: id of the service that it is a member of.

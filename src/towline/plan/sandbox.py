@@ -11,7 +11,7 @@ from towline.firewall import PublishedPort, endpoint_elements, published_element
 from towline.model.desired import Defaults, Interface
 from towline.model.endpoint import Published
 from towline.model.ruleset import Element
-from towline.model.sandbox import Sandbox
+from towline.model.sandbox import MESH, Sandbox
 from towline.model.view import View
 from towline.plan.gateways import Gateways, Member, choose
 
@@ -98,7 +98,8 @@ def _elements(member: Member) -> Iterable[Element]:
     endpoint, attachment = member.endpoint, member.attachment
     if attachment.rules is None:
         return
-    yield from endpoint_elements(attachment.rules, endpoint.host_link, endpoint.mac, attachment.interface.addresses)
+    addresses, router = attachment.interface.addresses, endpoint.sandbox == MESH and member.network.ingress
+    yield from endpoint_elements(attachment.rules, endpoint.host_link, endpoint.mac, addresses, router=router)
     for published in endpoint.published:
         yield from port_elements(member, published)
 

@@ -75,13 +75,15 @@ def admit_sandbox(request: CreateSandbox, view: View) -> Admitted:
 
 
 def find_sandbox(view: View, term: str) -> Sandbox:
-    """By full id, name, or unique prefix of an id, in this order. NotFound; InvalidParameter if it is ambiguous."""
+    """By full id, name, or unique prefix of an id, in this order. NotFound, also for the routing mesh's own, which is
+    none of a client's; InvalidParameter if it is ambiguous."""
     if not term:
         raise InvalidParameter('invalid name or ID supplied: ""')
     name = term.removeprefix("/")
-    if (found := view.sandbox(term) or view.sandbox_named(name)) is not None:
+    found = view.sandbox(term) or view.sandbox_named(name)
+    if found is not None and found.origin != "mesh":
         return found
-    matches = [sandbox for sandbox in view.sandboxes() if sandbox.id.startswith(term)]
+    matches = [s for s in view.sandboxes() if s.id.startswith(term) and s.origin != "mesh"]
     if len(matches) > 1:
         raise InvalidParameter(f"multiple IDs found with provided prefix: {term}")
     if not matches:

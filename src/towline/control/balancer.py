@@ -1,0 +1,179 @@
+"""Keeps the rules for services in the sandboxes of this node (`plan.inner`) as the store has it.
+
+Events say on which networks something changed; a moment later the sandboxes there are looked at, some at a time, in the
+writer thread. A sandbox on networks without services costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from towline.control.compare_inner import changes_between, lost_members
+from towline.control.inner_keeper import InnerKeeper
+from towline.control.writer import Writer
+from towline.drivers.registry import Drivers
+from towline.kernel.contract import InnerRules
+from towline.model.errors import KernelError, NamespaceGone, NotANamespace, TowlineError
+from towline.model.inner import NOTHING, Inner
+from towline.model.sandbox import Sandbox
+from towline.model.view import View
+from towline.plan.inner import Balance
+
+log = logging.getLogger(__name__)
+
+GATHER = 0.01
+"""Seconds from the first event until the sandboxes are looked at."""
+CHUNK = 32
+"""Sandboxes that are looked at before others get the writer."""
+
+
+class _Applied(NamedTuple):
+    """started, ends: of which life of the sandbox, and with which interfaces; with others nothing is known."""
+
+    started: int
+    ends: tuple[tuple[str, str], ...]
+    inner: Inner
+
+
+class Balancer:
+    """Calls on the event loop. down: ids of nodes whose lease has ended. need_repair: see `Applier`."""
+
+    def __init__(
+        self,
+        view: View,
+        writer: Writer,
+        rules: InnerRules,
+        drivers: Drivers,
+        *,
+        down: Callable[[], Collection[str]],
+        need_repair: Callable[[], None],
+    ) -> None:
+        self._view = view
+        self._writer = writer
+        self._rules = rules
+        self._keeper = InnerKeeper(rules)
+        self._drivers = drivers
+        self._down = down
+        self._need_repair = need_repair
+        self._applied: dict[str, _Applied] = {}
+        self._dirty: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+        self._sweeps = ThreadPoolExecutor(1, thread_name_prefix="service-flows")
+
+    def balance(self) -> Balance:
+        """As everything is now."""
+        return Balance(self._view, self._drivers, self._down())
+
+    def changed(self, networks: Iterable[str]) -> None:
+        """Endpoints or peers on these networks came, changed or went, or services that are on them."""
+        self._dirty.update(networks)
+        if self._dirty and self._task is None and not self._closed:
+            self._task = asyncio.get_running_loop().create_task(self._settle_dirty(), name="balancer")
+
+    async def settle(self, sandbox_id: str) -> None:
+        """Before its command begins. What the kernel refuses is left to reconcile."""
+        if self._is_concerned(sandbox_id):
+            await self._bring([sandbox_id])
+
+    async def leave(self, sandbox: Sandbox) -> None:
+        """Before it leaves: a namespace that goes on without us keeps nothing of ours."""
+        applied = self._applied.pop(sandbox.id, None)
+        if applied is None or applied.inner == NOTHING or sandbox.origin != "attach":
+            return
+        try:
+            await self._writer.exclusive(lambda: self._keeper.ensure(sandbox.netns, NOTHING))
+        except TowlineError as error:
+            _warn(sandbox.id, error)
+
+    async def close(self) -> None:
+        """Finishes what it is at. Rules and traffic stay as they are."""
+        self._closed = True
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._sweeps.shutdown()
+
+    async def _settle_dirty(self) -> None:
+        try:
+            await asyncio.sleep(GATHER)
+            while self._dirty and not self._closed:
+                networks, self._dirty = self._dirty, set()
+                touched = dict.fromkeys(e.sandbox for n in networks for e in self._view.endpoints_of(n) if e.ifname)
+                self._applied = {key: known for key, known in self._applied.items() if self._view.sandbox(key)}
+                concerned = [sandbox_id for sandbox_id in touched if self._is_concerned(sandbox_id)]
+                for start in range(0, len(concerned), CHUNK):
+                    await self._bring(concerned[start : start + CHUNK])
+        except TowlineError as error:  # the daemon is shutting down
+            log.info("services are not looked after any more", extra={"fields": {"why": str(error)}})
+        finally:
+            self._task = None
+
+    def _is_concerned(self, sandbox_id: str) -> bool:
+        known = self._applied.get(sandbox_id)
+        if known is not None and known.inner != NOTHING:
+            return True
+        networks = (self._view.network(e.network) for e in self._view.endpoints_in(sandbox_id))
+        return any(n is not None and (n.ingress or self._view.services_on(n.id)) for n in networks)
+
+    async def _bring(self, sandboxes: Sequence[str]) -> None:
+        lost = await self._writer.exclusive(lambda: self._bring_each(sandboxes))
+        for netns, addresses in lost:
+            if not self._closed:
+                self._sweeps.submit(self._forget, netns, addresses)
+
+    def _bring_each(self, sandboxes: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
+        """Writer thread. Answers namespaces with the members that are none any more there."""
+        balance, lost = self.balance(), []
+        for sandbox_id in sandboxes:
+            sandbox = self._view.sandbox(sandbox_id)
+            if sandbox is not None and sandbox.state == "running" and sandbox.netns:
+                try:
+                    gone = self._bring_one(sandbox, balance.inner(sandbox))
+                except (NamespaceGone, NotANamespace):
+                    self._applied.pop(sandbox_id, None)
+                except TowlineError as error:
+                    self._applied.pop(sandbox_id, None)
+                    _warn(sandbox_id, error)
+                    self._need_repair()
+                else:
+                    lost += [(sandbox.netns, gone)] if gone else []
+        return lost
+
+    def _bring_one(self, sandbox: Sandbox, inner: Inner) -> tuple[str, ...]:
+        ends = tuple((e.id, e.ifname) for e in self._view.endpoints_in(sandbox.id))
+        known = self._applied.get(sandbox.id)
+        if known is None or (known.started, known.ends) != (sandbox.started, ends):
+            self._keeper.ensure(sandbox.netns, inner)
+            gone: set[bytes] = set()
+        else:
+            self._change(sandbox.netns, known.inner, inner)
+            gone = lost_members(known.inner, inner)
+        self._applied[sandbox.id] = _Applied(sandbox.started, ends, inner)
+        return tuple(str(ip_address(packed)) for packed in sorted(gone))
+
+    def _change(self, netns: str, before: Inner, after: Inner) -> None:
+        """By difference; where the kernel is not as it was left, by looking."""
+        if before.detour != after.detour:
+            self._keeper.ensure(netns, after)
+        elif changes := changes_between(before, after):
+            try:
+                self._rules.commit(netns, changes)
+            except KernelError:
+                self._keeper.ensure(netns, after)
+
+    def _forget(self, netns: str, addresses: tuple[str, ...]) -> None:
+        """UDP flows would go to a member that is gone for as long as packets come."""
+        try:
+            self._rules.forget(netns, addresses)
+        except TowlineError as error:
+            log.info("connections not forgotten", extra={"fields": {"netns": netns, "error": str(error)}})
+
+
+def _warn(sandbox_id: str, error: TowlineError) -> None:
+    fields = {"sandbox": sandbox_id, "error": str(error)}
+    log.error("rules for services in a sandbox are not up to date", extra={"fields": fields})

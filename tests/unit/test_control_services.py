@@ -1,0 +1,323 @@
+"""Services on one node, over a fake kernel and a fake cluster: rules in sandboxes, and the node's part of the mesh."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator
+
+import pytest
+from msgspec.structs import replace
+
+from tests.support.engine import World
+from tests.support.engine_sandboxes import asking, sandbox, start, until
+from tests.support.fake_ports import FakeSockets
+from tests.support.global_networks import FakeGlobals, clustered, elsewhere, overlay
+from towline.control.controller import Controller
+from towline.firewall.balance import MESH as MESH_TABLE
+from towline.firewall.balance import SERVICES
+from towline.firewall.returns import EGRESS, RETURNS
+from towline.kernel.fake_nft import FakeTable
+from towline.model.cluster import Peer
+from towline.model.endpoint import Endpoint, EndpointConfig
+from towline.model.errors import Failure, NotFound
+from towline.model.inner import Detour
+from towline.model.ruleset import TableId
+from towline.model.sandbox import MESH, PortBinding
+from towline.model.service import Service, ServicePort, VirtualIP
+from towline.store.contract import Put
+
+OV = overlay()
+INGRESS = overlay(1, "ingress", ingress=True, attachable=False)
+SERVICE = "0serviceaaaaaaaaaaaaaaaa0"
+WEB = Service(SERVICE, "web", created=1, networks=(OV.id,), vips=(VirtualIP(OV.id, "10.0.0.100/24"),))
+PUBLISHED = replace(WEB, ports=(ServicePort(80, 8080), ServicePort(53, 5353, "udp")))
+M1, M2 = (elsewhere(number, OV, service=SERVICE) for number in (1, 2))
+I1 = elsewhere(3, INGRESS, service=SERVICE, ipv4="10.1.0.203/24")
+PRESENT = {("tcp", "0.0.0.0", 8080), ("udp", "0.0.0.0", 5353)}
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+async def node(world: World) -> AsyncIterator[tuple[Controller, FakeGlobals]]:
+    async with clustered(world, OV, INGRESS) as pair:
+        yield pair
+
+
+def table(world: World, path: str, name: TableId) -> FakeTable | None:
+    return world.inner.nft(path).tables.get(name)
+
+
+def slots(world: World, path: str, name: TableId = SERVICES) -> set[str]:
+    """IPv4 addresses that connections are sent to."""
+    found = table(world, path, name)
+    maps = [members for key, members in found.elements.items() if key.startswith("slots")] if found else []
+    return {".".join(map(str, data[:4])) for members in maps for data in members.values()}
+
+
+def netns(engine: Controller, name: str) -> str:
+    return sandbox(engine, name).netns
+
+
+async def settled(engine: Controller) -> None:
+    """Until nothing differs: events are gathered for a moment."""
+    async with asyncio.timeout(5):
+        while await engine.diagnose():
+            await asyncio.sleep(0.01)
+
+
+# virtual addresses
+
+
+async def test_a_sandbox_has_rules_for_the_services_of_its_networks_when_its_command_begins(
+    world: World, node: tuple[Controller, FakeGlobals]
+) -> None:
+    engine, cluster = node
+    await cluster.replica.set_services([WEB], [])
+    await cluster.replica.set_peers(OV.id, [M1, M2], [])
+    await start(engine, asking("aa", "ov"))
+    assert slots(world, netns(engine, "aa")) == {"10.0.0.201", "10.0.0.202"}
+    assert await engine.diagnose() == []
+
+
+async def test_without_services_nothing_is_ever_written_inside(
+    world: World, node: tuple[Controller, FakeGlobals]
+) -> None:
+    engine, cluster = node
+    await start(engine, asking("aa", "ov"))
+    await cluster.replica.set_peers(OV.id, [M1], [])
+    await until(lambda: cluster.replica.peers(OV.id) == [M1])
+    assert world.inner.nft(netns(engine, "aa")).commits == 0
+
+
+async def test_members_come_and_go_by_elements_alone(world: World, node: tuple[Controller, FakeGlobals]) -> None:
+    engine, cluster = node
+    await cluster.replica.set_services([WEB], [])
+    await start(engine, asking("aa", "ov"))
+    path = netns(engine, "aa")
+    assert slots(world, path) == set()
+    before = table(world, path, SERVICES)
+    await cluster.replica.set_peers(OV.id, [M1, M2], [])
+    await until(lambda: slots(world, path) == {"10.0.0.201", "10.0.0.202"})
+    await cluster.replica.set_peers(OV.id, [], [M1.id])
+    await until(lambda: slots(world, path) == {"10.0.0.202"})
+    assert table(world, path, SERVICES) is before, "the table was replaced"
+    await until(lambda: (path, ("10.0.0.201",)) in world.inner.forgotten)
+
+
+async def test_members_on_a_node_that_is_down_are_none(world: World, node: tuple[Controller, FakeGlobals]) -> None:
+    engine, cluster = node
+    await cluster.replica.set_services([WEB], [])
+    await cluster.replica.set_peers(OV.id, [M1, replace(M2, node="0node3aaaaaaaaaaaaaaaaaaa")], [])
+    await start(engine, asking("aa", "ov"))
+    path = netns(engine, "aa")
+    cluster.replica.set_down({M1.node})
+    await until(lambda: slots(world, path) == {"10.0.0.202"})
+    assert await engine.diagnose() == []
+    cluster.replica.set_down(set())
+    await until(lambda: slots(world, path) == {"10.0.0.201", "10.0.0.202"})
+
+
+async def test_the_rules_go_with_the_service(world: World, node: tuple[Controller, FakeGlobals]) -> None:
+    engine, cluster = node
+    await cluster.replica.set_services([WEB], [])
+    await start(engine, asking("aa", "ov"))
+    await cluster.replica.set_services([], [SERVICE])
+    await until(lambda: table(world, netns(engine, "aa"), SERVICES) is None)
+    assert await engine.diagnose() == []
+
+
+async def test_a_service_of_names_only_has_no_rules(world: World, node: tuple[Controller, FakeGlobals]) -> None:
+    engine, cluster = node
+    await cluster.replica.set_services([replace(WEB, mode="dnsrr", vips=())], [])
+    await cluster.replica.set_peers(OV.id, [M1], [])
+    await start(engine, asking("aa", "ov"))
+    assert world.inner.nft(netns(engine, "aa")).commits == 0
+
+
+async def test_rules_that_somebody_deleted_are_found_and_made_again(
+    world: World, node: tuple[Controller, FakeGlobals]
+) -> None:
+    engine, cluster = node
+    await cluster.replica.set_services([WEB], [])
+    await cluster.replica.set_peers(OV.id, [M1], [])
+    await start(engine, asking("aa", "ov"))
+    path = netns(engine, "aa")
+    world.inner.nft(path).flush()
+    (finding,) = await engine.diagnose()
+    assert finding.problem == "its rules for services are not as they should be"
+    await engine.repair()
+    assert slots(world, path) == {"10.0.0.201"}
+    world.inner.nft(path).flush()
+    await cluster.replica.set_peers(OV.id, [M2], [])
+    await until(lambda: slots(world, path) == {"10.0.0.201", "10.0.0.202"})
+
+
+async def test_what_the_kernel_refuses_is_tried_again(world: World, node: tuple[Controller, FakeGlobals]) -> None:
+    engine, cluster = node
+    await cluster.replica.set_services([WEB], [])
+    await cluster.replica.set_peers(OV.id, [M1], [])
+    world.inner.faults.fail("commit_rules", errno.ENOBUFS)
+    await start(engine, asking("aa", "ov"))
+    await until(lambda: slots(world, netns(engine, "aa")) == {"10.0.0.201"})
+
+
+# the mesh
+
+
+def mesh(world: World) -> str:
+    return f"{world.roots}/run/netns/{MESH}"
+
+
+async def published(world: World, cluster: FakeGlobals) -> None:
+    await cluster.replica.set_services([PUBLISHED], [])
+    await cluster.replica.set_peers(INGRESS.id, [I1], [])
+    await until(lambda: mesh(world) in world.sandboxes.namespaces and bool(slots(world, mesh(world), MESH_TABLE)))
+
+
+async def test_a_published_service_makes_the_mesh_and_its_end_takes_it_along(
+    world: World, node: tuple[Controller, FakeGlobals]
+) -> None:
+    engine, cluster = node
+    await published(world, cluster)
+    assert slots(world, mesh(world), MESH_TABLE) == {"10.1.0.203"}
+    assert set(world.ports.held) >= PRESENT
+    assert [e.name for e in engine.endpoints_of(INGRESS.id)] == ["ingress-endpoint"]
+    assert await engine.diagnose() == []
+    await cluster.replica.set_services([], [SERVICE])
+    await until(lambda: mesh(world) not in world.sandboxes.namespaces)
+    await until(lambda: not set(world.ports.held) & PRESENT)
+    assert engine.endpoints_of(INGRESS.id) == ()
+    assert await engine.diagnose() == []
+
+
+async def test_clients_do_not_see_it(world: World, node: tuple[Controller, FakeGlobals]) -> None:
+    engine, cluster = node
+    await published(world, cluster)
+    assert engine.sandboxes() == []
+    assert engine.sandbox(MESH) is None
+    with pytest.raises(NotFound):
+        await engine.remove_sandbox(MESH, force=True)
+    with pytest.raises(NotFound):
+        await engine.disconnect("ingress", MESH, force=False)
+
+
+async def test_a_port_comes_and_goes(world: World, node: tuple[Controller, FakeGlobals]) -> None:
+    engine, cluster = node
+    await published(world, cluster)
+    more = replace(PUBLISHED, ports=(ServicePort(80, 8081),))
+    await cluster.replica.set_services([more], [])
+    await until(lambda: ("tcp", "0.0.0.0", 8081) in world.ports.held)
+    await until(lambda: not set(world.ports.held) & PRESENT)
+    await settled(engine)
+
+
+async def test_a_port_that_is_taken_keeps_no_other_from_being_published(
+    world: World, node: tuple[Controller, FakeGlobals]
+) -> None:
+    engine, cluster = node
+    await start(engine, asking("aa", "bridge", ports=(PortBinding(80, host_port=8080),)))
+    await published(world, cluster)
+    assert ("udp", "0.0.0.0", 5353) in world.ports.held
+    (finding,) = await engine.diagnose()
+    assert "8080/tcp is not published here" in finding.problem
+    assert "already allocated" in finding.problem
+    await engine.stop_sandbox("aa", grace=0)
+    await until(lambda: any(p.host_port == 8080 for e in engine.endpoints_in(MESH) for p in e.published))
+    assert await engine.diagnose() == []
+
+
+async def test_a_sandbox_cannot_publish_what_a_service_does(world: World, node: tuple[Controller, FakeGlobals]) -> None:
+    engine, cluster = node
+    await published(world, cluster)
+    with pytest.raises(Failure, match="port is already allocated"):
+        await start(engine, asking("aa", "bridge", ports=(PortBinding(80, host_port=8080),)))
+
+
+async def test_a_restart_changes_nothing(world: World) -> None:
+    async with clustered(world, OV, INGRESS) as (_, cluster):
+        await published(world, cluster)
+        ends = world.ours()
+        commits = world.inner.nft(mesh(world)).commits
+    world.ports = FakeSockets()
+    async with clustered(world) as (engine, _):
+        assert await engine.diagnose() == []
+        assert world.ours() == ends
+        assert world.inner.nft(mesh(world)).commits == commits
+        assert set(world.ports.held) >= PRESENT
+
+
+async def test_a_reboot_makes_it_anew(world: World) -> None:
+    async with clustered(world, OV, INGRESS) as (_, cluster):
+        await published(world, cluster)
+    world.sandboxes.end(mesh(world))
+    world.ports = FakeSockets()
+    async with clustered(world) as (engine, cluster):
+        await until(lambda: mesh(world) in world.sandboxes.namespaces)
+        await until(lambda: slots(world, mesh(world), MESH_TABLE) == {"10.1.0.203"})
+        assert await engine.diagnose() == []
+
+
+async def test_leaving_the_cluster_takes_it_along(world: World, node: tuple[Controller, FakeGlobals]) -> None:
+    engine, cluster = node
+    await published(world, cluster)
+    await cluster.replica.forget()
+    await until(lambda: mesh(world) not in world.sandboxes.namespaces)
+    assert engine.network_named("ingress") is None
+    await until(lambda: not set(world.ports.held) & PRESENT)
+
+
+async def test_without_addresses_it_is_tried_again(world: World, node: tuple[Controller, FakeGlobals]) -> None:
+    _, cluster = node
+    cluster.away = True
+    await cluster.replica.set_services([PUBLISHED], [])
+    await until(lambda: any(asked[0] == "block" for asked in cluster.asked))
+    assert mesh(world) not in world.sandboxes.namespaces
+    cluster.away = False
+    await until(lambda: mesh(world) in world.sandboxes.namespaces)
+
+
+# members
+
+
+async def test_a_member_sends_answers_back_through_the_mesh_of_each_node(
+    world: World, node: tuple[Controller, FakeGlobals]
+) -> None:
+    engine, cluster = node
+    await cluster.replica.set_services([PUBLISHED], [])
+    await start(engine, asking("aa", "ov"))
+    member = _on_ingress(sandbox(engine, "aa").id)
+    world.store.update([Put(member)])
+    world.sandboxes.namespaces[netns(engine, "aa")].links["eth7"] = next(
+        iter(world.sandboxes.namespaces[netns(engine, "aa")].links.values())
+    )
+    far = Peer(
+        "f" * 64, INGRESS.id, "0node2aaaaaaaaaaaaaaaaaaa", "192.0.2.2", "02:00:00:00:09:09", MESH, ipv4="10.1.0.9/24"
+    )
+    await cluster.replica.set_peers(INGRESS.id, [far], [])
+    path = netns(engine, "aa")
+    await until(lambda: table(world, path, EGRESS) is not None)
+    back = table(world, path, EGRESS)
+    assert back is not None
+    assert bytes.fromhex("020000000909") in back.elements["meshes"].values()
+    assert table(world, path, RETURNS) is not None
+    assert world.inner.detour(path) == Detour("eth7", 0x74000000, 0xFF000000)
+
+
+def _on_ingress(sandbox_id: str) -> Endpoint:
+    return Endpoint(
+        "e" * 64,
+        "aa",
+        INGRESS.id,
+        sandbox=sandbox_id,
+        mac="02:00:00:00:07:07",
+        ipv4="10.1.0.7/24",
+        ifname="eth7",
+        host_link="ve-eeeeeeeeeeee",
+        config=EndpointConfig(),
+        service=SERVICE,
+    )
