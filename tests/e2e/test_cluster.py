@@ -128,7 +128,7 @@ def test_three_managers_survive_the_loss_of_one() -> None:
         second.docker("network", "create", "-d", "overlay", "before")
         first.daemon.kill()
         until(lambda: third.daemon.http("POST", "/networks/create", _overlay("after")).status in (201, 409), 40)
-        assert {"before", "after"} <= _networks(second)
+        until(lambda: {"before", "after"} <= _networks(second))
         first.daemon.start()
         until(lambda: "after" in _networks(first), seconds=40)
 
