@@ -54,7 +54,7 @@ class Answers:
             address=self._identity.value.advertise,
             manager=self._role() == "manager",
             control=control,
-            error=self._managing.trouble or self._agent.trouble,
+            error=self._managing.problem or self._agent.trouble,
             managers=managers,
             nodes=len(nodes),
             manager_count=sum(status.node.spec.role == "manager" for status in nodes),

@@ -19,7 +19,8 @@ INGRESS = CreateNetwork("ingress", driver="overlay", scope="swarm", enable_ipv4=
 async def bootstrap(etcd: Etcd, cluster: Cluster, secrets: Secrets, node: Node, *, ingress_id: str, now: int) -> int:
     """The cluster, its secrets, its first node, and the network "ingress"; the revision of them.
 
-    Conflict if etcd holds another cluster; called again for the same one it changes nothing. now: nanoseconds.
+    Conflict if etcd holds another cluster, or anything of one; called again for the same one it changes
+    nothing. now: nanoseconds.
     """
     ingress, last_vni = plan_global_network(
         replace(INGRESS, ipam_driver="default"),
@@ -39,7 +40,7 @@ async def bootstrap(etcd: Etcd, cluster: Cluster, secrets: Secrets, node: Node, 
     cause = ""
     for _ in range(_ATTEMPTS):
         try:
-            revision = await etcd.transact([Compare(codec.CLUSTER_KEY, 0)], puts)
+            revision = await etcd.transact([Compare(codec.PREFIX, 0, prefix=True)], puts)
             if revision is not None:
                 return revision
             found = await etcd.get(codec.CLUSTER_KEY)
@@ -47,7 +48,10 @@ async def bootstrap(etcd: Etcd, cluster: Cluster, secrets: Secrets, node: Node, 
             cause = str(error)
             continue
         if not found.modified:
-            continue
+            raise Conflict(
+                f"etcd holds remains of a cluster that is no more: etcdctl del --prefix {codec.PREFIX}, or give this "
+                "cluster an empty etcd"
+            )
         known = codec.decode(codec.CLUSTER_KEY, found.value)
         if isinstance(known, Cluster) and known.id == cluster.id:
             return found.created

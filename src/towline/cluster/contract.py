@@ -85,7 +85,7 @@ class Etcd(Protocol):
 
     def watch(self, prefix: str, since: int) -> AsyncIterator[Watched]:
         """Changes from revision `since` on, without a gap. Goes on over lost connections by itself; Compacted, or
-        Unavailable after 10 s without a member. An empty `items` now and then carries the revision (progress)."""
+        Unavailable after 3 s without a member. An empty `items` now and then carries the revision (progress)."""
         ...
 
     async def grant(self, seconds: int) -> int:

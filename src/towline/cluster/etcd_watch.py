@@ -13,7 +13,7 @@ from towline.cluster.etcd_gateway import EtcdRefusal, Gateway, login_needed
 from towline.cluster.etcd_stream import Stream
 from towline.model.errors import Unavailable
 
-PATIENCE = 10.0  # seconds without a member
+PATIENCE = 3.0
 PAUSES = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 

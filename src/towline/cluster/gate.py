@@ -18,8 +18,6 @@ from towline.policy.swarm_spec import cert_expiry
 
 log = logging.getLogger(__name__)
 
-_MEMBER_LIFE = 20 * 365 * 86400.0
-"""Seconds. etcd reads its certificate again for each connection, but nobody may have to renew it in a hurry."""
 _MOST_ADDRESSES = 16
 
 Enlist = Callable[[str, str, bool], Awaitable[tuple[int, dict[str, str]]]]
@@ -79,8 +77,9 @@ class Gate:
         return pki.issue_node(root, text, subject, seconds=cert_expiry(cluster.spec)).encode()
 
     async def grant_member(self, node_id: str, request: MemberRequest) -> MemberGrant:
-        _, secrets = the_cluster(self._manager.state)
-        pair = issue_member(pki.KeyPair(secrets.etcd_ca, secrets.etcd_ca_key), node_id, request.addresses)
+        cluster, secrets = the_cluster(self._manager.state)
+        root = pki.KeyPair(secrets.etcd_ca, secrets.etcd_ca_key)
+        pair = issue_member(root, node_id, request.addresses, seconds=cert_expiry(cluster.spec))
         member, others = await self._enlist(node_id, request.peer, request.fresh)
         log.info("a manager gets a place in etcd", extra={"fields": {"node": node_id, "peer": request.peer}})
         return MemberGrant(secrets.etcd_ca, pair.certificate, pair.key, member, others)
@@ -93,12 +92,12 @@ class Gate:
         await self._manager.nodes.set_manager(node_id, str(HostPort(bare(host.strip("[]")), int(port))))
 
 
-def issue_member(root: pki.KeyPair, node_id: str, addresses: Sequence[str]) -> pki.KeyPair:
+def issue_member(root: pki.KeyPair, node_id: str, addresses: Sequence[str], *, seconds: float) -> pki.KeyPair:
     """For an etcd member that is reached at these bare addresses, and on the loopback. InvalidParameter."""
     if len(addresses) > _MOST_ADDRESSES:
         raise InvalidParameter(f"a member of etcd has at most {_MOST_ADDRESSES} addresses")
     known = dict.fromkeys([*(bare(text) for text in addresses), "127.0.0.1"])
-    return pki.issue_member(root, node_id, list(known), seconds=_MEMBER_LIFE)
+    return pki.issue_member(root, node_id, list(known), seconds=seconds)
 
 
 def bare(text: str) -> str:

@@ -53,6 +53,17 @@ class Credentials(Masked, frozen=True):
     ca: str
 
 
+class MemberTls(Masked, frozen=True):
+    """Of a member of etcd; PEM all. ca_key: of etcd's root, "" if it is not kept yet."""
+
+    secret = frozenset({"key", "ca_key"})
+
+    ca: str
+    certificate: str
+    key: str
+    ca_key: str = ""
+
+
 class IdentityFiles:
     """root: `<data-root>/cluster`, a directory that exists only while the node is in a cluster. proof: certificate and
     key in one file, so that a renewal replaces both at once. etcd: a manager's etcd member."""
@@ -122,6 +133,16 @@ class IdentityFiles:
                 self._replace(f"{self.etcd_tls.name}/{name}", text)
         except OSError as error:
             raise StoreError(f"{self.etcd_tls}: {error.strerror}") from error
+
+    def save_member_root(self, ca_key: str) -> None:
+        """The key of etcd's root. StoreError."""
+        self._replace(f"{self.etcd_tls.name}/ca.key", ca_key)
+
+    def member_tls(self) -> MemberTls:
+        """OSError."""
+        ca, certificate, key = ((self.etcd_tls / n).read_text() for n in ("ca.pem", "member.pem", "member.key"))
+        root = self.etcd_tls / "ca.key"
+        return MemberTls(ca, certificate, key, root.read_text() if root.exists() else "")
 
     def erase_member(self) -> None:
         """What is kept of an etcd member; the node is no manager any more."""

@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 
+from towline.cluster.backing import MemberRemoved
 from towline.cluster.best_link import BestLink
 from towline.cluster.identity import IdentityFiles
 from towline.cluster.kept_identity import KeptIdentity
 from towline.cluster.manager import LocalLink
 from towline.cluster.pauses import Pauses
-from towline.cluster.stack import MemberRemoved, Stack
+from towline.cluster.stack import Stack
 from towline.cluster.tasks import begin
 from towline.model.errors import TowlineError, Unavailable
 from towline.policy.swarm import PREPARING
@@ -26,6 +27,7 @@ class Managership:
     """changing: held while the node's role or its stack changes. trouble: why it does not work, "" if nothing is known.
 
     link: uses the manager in this process while it works. wanted: whether this node is a manager by its certificate.
+    store: as `Stack`.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Managership:
         link: BestLink,
         *,
         wanted: Callable[[], bool],
+        store: str,
         clock: Callable[[], int],
     ) -> None:
         self.changing = asyncio.Lock()
@@ -43,6 +46,7 @@ class Managership:
         self._files = files
         self._link = link
         self._wanted = wanted
+        self._store = store
         self._clock = clock
         self._stack: Stack | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -57,6 +61,11 @@ class Managership:
         return self._stack is not None and self._stack.well
 
     @property
+    def problem(self) -> str:
+        """Why it does not work now, "" if it does or nothing is known."""
+        return self.trouble or (self._stack.trouble if self._stack is not None and self._stack.ready else "")
+
+    @property
     def stack(self) -> Stack:
         """Unavailable if it does not work at the moment."""
         if self._stack is None or not self._stack.well:
@@ -66,7 +75,7 @@ class Managership:
     async def build(self, first: Callable[[Stack], Awaitable[None]], *, last_words: bool = False) -> None:
         """A manager's part, from now on; or nothing of it goes on. first: how the stack begins. last_words: if that
         fails, the place that it may have got in etcd is given back."""
-        stack = self._stack = Stack(self._identity.value, self._files, clock=self._clock)
+        stack = self._stack = Stack(self._identity.value, self._files, store=self._store, clock=self._clock)
         try:
             await first(stack)
         except BaseException:

@@ -39,7 +39,12 @@ class Membership:
         self._around = around
         self._link = BestLink(files, identity.managers)
         self._managing = Managership(
-            self._kept, files, self._link, wanted=lambda: self.role == "manager", clock=around.clock
+            self._kept,
+            files,
+            self._link,
+            wanted=lambda: self.role == "manager",
+            store=around.store,
+            clock=around.clock,
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._renewal = Renewal(files, self._link.renew, self._renewed, clock=lambda: around.clock() / 1e9)
@@ -62,6 +67,11 @@ class Membership:
     @property
     def identity(self) -> Identity:
         return self._kept.value
+
+    @property
+    def manager(self) -> bool:
+        """It is one, whether it works now or not; also while its role changes."""
+        return self.role == "manager" or self._managing.works
 
     # life
 

@@ -251,7 +251,7 @@ class SwarmNode:
 
     @property
     def manager(self) -> bool:
-        return self.state.control
+        return self._membership is not None and self._membership.manager
 
     @property
     def fenced(self) -> bool:

@@ -22,7 +22,7 @@ MOST_CHANGES = 100
 _PATIENCE = 10.0
 _DEAF = 3.0
 """Seconds that a change is tried for while etcd is not heard: nobody answers it, or no member leads."""
-_ANSWER = (1.5, 3.0, 6.0)
+_ANSWER = (1.5, 2.5, 3.0)
 """Seconds that etcd has for each attempt. What waits in a member whose leader is lost is dropped without a word, and
 the next attempt goes to the new leader; it takes effect once at most, so that it is never wrong to try again."""
 _LEADERLESS = (

@@ -102,7 +102,7 @@ class GlobalNetworks(Protocol):
 
     @property
     def manager(self) -> bool:
-        """It is a manager that can be asked for changes."""
+        """It is a manager. While it does not work, what needs one raises Unavailable."""
         ...
 
     @property

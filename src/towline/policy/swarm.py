@@ -92,7 +92,9 @@ def not_a_manager(state: SwarmState) -> Unavailable:
         return Unavailable(LOCKED)
     if state.state in ("inactive", "error"):
         return Unavailable(CERTIFICATES_EXPIRED if state.error == CERTIFICATES_EXPIRED else NOT_IN_SWARM)
-    return Unavailable(PREPARING if state.manager else WORKER)
+    if not state.manager:
+        return Unavailable(WORKER)
+    return Unavailable(f"{PREPARING} ({state.error})" if state.error else PREPARING)
 
 
 def resolve_init(request: InitSwarm, interfaces: Sequence[HostInterface], default_advertise: str = "") -> InitPlan:
