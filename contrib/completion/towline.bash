@@ -45,6 +45,7 @@ _towline() {
             network/disconnect) at=network/disconnect ;;
             /cluster) at=cluster ;;
             cluster/status) at=cluster/status ;;
+            cluster/rotate-key) at=cluster/rotate-key ;;
             /doctor) at=doctor ;;
             /events) at=events ;;
             /info) at=info ;;
@@ -242,9 +243,11 @@ _towline() {
         cluster:-*)
             _towline_offer --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         cluster:*)
-            _towline_offer status ;;
+            _towline_offer status rotate-key ;;
         cluster/status:-*)
             _towline_offer --format --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        cluster/rotate-key:-*)
+            _towline_offer --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         doctor:-*)
             _towline_offer --fix --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         events:-*)

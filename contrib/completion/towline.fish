@@ -44,6 +44,7 @@ complete -c towline -n '__towline_at network' -a connect -d 'Connect a sandbox t
 complete -c towline -n '__towline_at network' -a disconnect -d 'Disconnect a sandbox from a network'
 complete -c towline -n '__towline_at' -a cluster -d 'Look at the cluster that this host is a part of'
 complete -c towline -n '__towline_at cluster' -a status -d 'Show how each node of the cluster is, and how far behind'
+complete -c towline -n '__towline_at cluster' -a rotate-key -d 'Begin to use a new key for encrypted networks on this node'
 complete -c towline -n '__towline_at' -a doctor -d 'Compare what is stored with the kernel, and explain each difference'
 complete -c towline -n '__towline_at' -a events -d 'Show what happens, as it happens'
 complete -c towline -n '__towline_at' -a info -d 'Show the state of the daemon'

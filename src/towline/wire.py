@@ -18,6 +18,7 @@ from towline.control.collaborators import NameServers, Runtime, Seat
 from towline.control.controller import Controller, ensure_daemon_id
 from towline.control.data_path import DataPath
 from towline.control.drift import DriftWatch
+from towline.control.encryption import Encryption
 from towline.control.endpoints import EndpointPlanner
 from towline.control.events import EventBus
 from towline.control.explain import Explainer
@@ -38,12 +39,14 @@ from towline.control.replica_networks import Mirror
 from towline.control.sandbox_access import SandboxAccess
 from towline.control.sandbox_recovery import Recovery
 from towline.control.sandboxes import Sandboxes
+from towline.control.secure_memory import SecureMemory
 from towline.control.writer import Writer
 from towline.dns.server import DnsServers
 from towline.drivers.registry import builtin_drivers
 from towline.firewall import FOREIGN_CHAINS
 from towline.ipam.registry import builtin_drivers as builtin_ipams
 from towline.kernel.contract import Kernel, Link, Links, Monitor
+from towline.kernel.wireguard_contract import WireGuard
 from towline.model.cluster import Underlay
 from towline.model.config import Config
 from towline.model.info import Counters
@@ -52,6 +55,13 @@ from towline.policy.network import Admission
 from towline.runtime.check import daemon_places
 from towline.runtime.supervise import Supervisor
 from towline.store.contract import Store
+
+
+def _wireguard(died: Callable[[str], None]) -> WireGuard:
+    """What encrypts, once the node is in a cluster. died: told the name of an interface that is gone."""
+    from towline.kernel.wireguard import RealWireGuard
+
+    return RealWireGuard(died)
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,7 @@ class Parts:
     dns: NameServers
     runtime: Runtime
     close: Callable[[], None]
+    wireguard: Callable[[Callable[[str], None]], WireGuard] = _wireguard
 
 
 def real_parts(config: Config) -> Parts:
@@ -165,6 +176,20 @@ def build(config: Config, parts: Parts | None = None) -> Service:
     )
     writer = Writer(view, applier, counters)
     data_path = DataPath(store, writer, kernel, need_repair)
+
+    def repaired(count: int) -> None:
+        counters.drift_repairs += count
+
+    encryption = Encryption(
+        view,
+        parts.wireguard,
+        underlay=lambda: data_path.place.underlay,
+        set_links=data_path.set_secure_links,
+        memory=SecureMemory(store, writer),
+        repaired=repaired,
+        rotation=config.encryption_key_rotation,
+    )
+    data_path.secure_links = encryption.links
     drivers = builtin_drivers(data_path.place)
 
     def namespace_gone(sandbox_id: str) -> None:
@@ -180,6 +205,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         namespace_gone=namespace_gone,
         node_elements=data_path.elements,
         down=lambda: replica.down,
+        node_links=encryption.links,
     )
     balancer = Balancer(view, writer, kernel.inner, drivers, down=lambda: replica.down, need_repair=need_repair)
     networks = Networks(
@@ -194,7 +220,10 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         counters=counters,
         seat=seat,
     )
-    ports, joins = Ports(parts.ports, default_ip=config.ip), GlobalJoins(view, ipams, seat, networks.ensure_gateway)
+    ports, joins = (
+        Ports(parts.ports, default_ip=config.ip),
+        GlobalJoins(view, ipams, seat, networks.ensure_gateway, encryption.admit),
+    )
     planner = EndpointPlanner(drivers, ipams, ports, joins)
 
     def changed(network_id: str) -> None:
@@ -214,6 +243,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         mesh=mesh,
         names=parts.dns,
         need_repair=need_repair,
+        meet=encryption.meet,
     )
     replica.on_members = balancer.changed
     uplink = _Uplink(kernel.links)
@@ -227,6 +257,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
             underlay=lambda address, port: writer.exclusive(lambda: uplink.underlay(address, port)),
             describe=lambda: describe(drivers.names()),
             publish=events.publish,
+            encryption=encryption,
             repairs=lambda: counters.drift_repairs,
             ensure_gateway=networks.ensure_gateway,
             store=config.cluster_store,
@@ -257,8 +288,16 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         counters=counters,
         cluster=swarm,
     )
+
+    def routes_changed() -> None:
+        host.mark_stale()
+        encryption.routes_changed()
+
     watch = DriftWatch(
-        parts.monitor, concerns=controller.concerns, on_route=host.mark_stale, repair=controller.on_drift
+        parts.monitor,
+        concerns=lambda name: encryption.touched(name) or controller.concerns(name),
+        on_route=routes_changed,
+        repair=controller.on_drift,
     )
     return Service(
         controller,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from tests.support.boxes import SANDBOXES
 from tests.support.hosts import Host
 from tests.support.polling import eventually
+from towline.model.secure import node_address, secure_prefix
 
 _PREFIX = "/towline/v1/"
 _SILENT = 2.5
@@ -49,6 +50,8 @@ def assert_agreement(witness: Host, managers: Sequence[Host], nodes: Sequence[Ho
     records = etcd_records(witness)
     endpoints = published(records)
     networks = {key.partition("/")[2]: record for key, record in records.items() if key.startswith("network/")}
+    prefix = secure_prefix(records["cluster"]["id"])
+    encrypted = {key for key, record in networks.items() if "encrypted" in record.get("options", {})}
     ids = {host.address: _node_id(host) for host in nodes}
     running = set(ids.values())
     had = {(net, key) for net, peers in endpoints.items() for key, peer in peers.items() if peer["node"] in running}
@@ -63,7 +66,7 @@ def assert_agreement(witness: Host, managers: Sequence[Host], nodes: Sequence[Ho
         assert (page["error"], (page["silence"] or 0) < _SILENT) == ("", True), f"{host.address}: {page}"
         for network, peer in _own(host):
             assert endpoints[network][peer]["node"] == node, f"{peer} of {host.address}"
-        _assert_kernel(host, node, endpoints)
+        _assert_kernel(host, node, endpoints, prefix, encrypted)
         assert host.daemon.http("GET", "/towline/v1/diagnose").json == [], host.address
 
 
@@ -83,7 +86,13 @@ def _own(host: Host) -> set[tuple[str, str]]:
     }
 
 
-def _assert_kernel(host: Host, node: str, endpoints: Mapping[str, Mapping[str, dict[str, Any]]]) -> None:
+def _assert_kernel(
+    host: Host,
+    node: str,
+    endpoints: Mapping[str, Mapping[str, dict[str, Any]]],
+    prefix: str,
+    encrypted: Collection[str],
+) -> None:
     """Tunnels of exactly the networks with endpoints here, and on them a row for each endpoint elsewhere."""
     here = {network for network, peers in endpoints.items() if any(p["node"] == node for p in peers.values())}
     links = {link["ifname"] for link in json.loads(host.net.run(["ip", "-j", "link"]))}
@@ -92,7 +101,10 @@ def _assert_kernel(host: Host, node: str, endpoints: Mapping[str, Mapping[str, d
     for network in here:
         far = [peer for peer in endpoints[network].values() if peer["node"] != node]
         device = f"vx-{network[:12]}"
-        assert fdb(host, device) == {peer["mac"]: peer["vtep"] for peer in far}, f"FDB of {host.address}"
+        rows = {
+            peer["mac"]: node_address(prefix, peer["node"]) if network in encrypted else peer["vtep"] for peer in far
+        }
+        assert fdb(host, device) == rows, f"FDB of {host.address}"
         wanted = {peer[k].partition("/")[0]: peer["mac"] for peer in far for k in ("ipv4", "ipv6") if peer.get(k)}
         assert neighbours(host, device) == wanted, f"neighbours of {host.address}"
 

@@ -268,9 +268,3 @@ def test_what_the_cluster_has_and_one_host_makes_is_not_joined_yet() -> None:
         check_joinable(replace(wide, driver="macvlan", config_from="cfg"))
     with pytest.raises(Failure, match="not manually attachable"):
         check_joinable(replace(wide, driver="macvlan", attachable=False))
-
-
-def test_a_network_that_is_to_be_encrypted_is_not_joined_in_the_clear() -> None:
-    secure = Network("g" * 64, "safe", 1, "overlay", scope="swarm", attachable=True, options={"encrypted": ""})
-    with pytest.raises(Failure, match="cannot join secure network: encryption keys not present"):
-        check_joinable(secure)

@@ -140,6 +140,7 @@ def test_a_record_that_cannot_be_realised_is_nothing(options: dict[str, str]) ->
 def test_mtu(option: int, underlay: Underlay, deduction: int, mtu: int) -> None:
     assert usable_mtu(option, underlay, deduction=deduction) == mtu
     options = {VNIS: "7", **({MTU: str(option)} if option else {}), **({"encrypted": ""} if deduction else {})}
+    underlay = replace(underlay, secure="fd00::/48")
     desired = driver(underlay, deduction).desired(network(options=options))
     assert desired.bridge is not None
     assert desired.tunnel is not None

@@ -60,6 +60,11 @@ async def status(call: Call) -> web.Response:
     return json_value(page(cluster.state, await cluster.cluster_status()))
 
 
+async def rotate_key(call: Call) -> web.Response:
+    await call.engine.cluster.rotate_key()
+    return web.Response(status=204)
+
+
 def page(state: SwarmState, found: ClusterStatus) -> ClusterPage:
     """Nodes in order of host name and id."""
     ordered = sorted(found.nodes, key=lambda status: (status.node.description.hostname, status.node.id))

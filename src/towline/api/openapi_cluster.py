@@ -180,7 +180,10 @@ def swarm() -> Json:
 
 def own() -> Json:
     return {
-        "/towline/v1/cluster": {"get": operation("cluster", ok=("How its nodes are", ref("Cluster")), refusals=(503,))}
+        "/towline/v1/cluster": {"get": operation("cluster", ok=("How its nodes are", ref("Cluster")), refusals=(503,))},
+        "/towline/v1/cluster/rotate-key": {
+            "post": operation("rotateKey", ok=("Begun", None), status="204", refusals=(503,))
+        },
     }
 
 

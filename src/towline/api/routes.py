@@ -58,6 +58,7 @@ OWN: dict[tuple[str, str], Handler] = {
     ("GET", "/towline/v1/sandboxes/{id}/logs"): containers.logs,
     ("GET", "/towline/v1/sandboxes/{id}/explain"): sandboxes.explain,
     ("GET", "/towline/v1/cluster"): cluster.status,
+    ("POST", "/towline/v1/cluster/rotate-key"): cluster.rotate_key,
     ("GET", "/towline/v1/openapi.json"): own.openapi,
 }
 

@@ -29,6 +29,11 @@ COMMANDS = (
         examples=("towline cluster status --format '{{.Hostname}} {{.State}} {{.Lag}}'",),
     ),
     Command(
+        "cluster rotate-key",
+        "Begin to use a new key for encrypted networks on this node",
+        "cluster_status:rotate_key",
+    ),
+    Command(
         "doctor",
         "Compare what is stored with the kernel, and explain each difference",
         "doctor:doctor",

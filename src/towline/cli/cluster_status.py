@@ -36,6 +36,12 @@ def status(args: Parsed) -> int:
     return 0
 
 
+def rotate_key(args: Parsed) -> int:
+    """Nothing is lost meanwhile; it goes on after the answer."""
+    connect(args).call("POST", f"{_PATH}/rotate-key")
+    return 0
+
+
 def _text(page: Object, rows: list[Object]) -> str:
     about = [
         ("Cluster:", as_text(page.get("cluster"))),

@@ -17,6 +17,7 @@ from towline.cluster.pauses import Pauses
 from towline.cluster.tasks import begin
 from towline.model.cluster import Block, Description, Peer, Role
 from towline.model.errors import Conflict, NotFound, TowlineError, Unavailable
+from towline.model.secure import SecureKey
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +28,9 @@ _IDLE = 30.0
 
 
 class Agent:
-    """clock: nanoseconds since the epoch. describe: what the node says of itself. told: of each update of scope "base"
-    with the copy as it was before. beaten: of each answer to a report. others: of the data path addresses of all nodes,
-    when they change. All calls on the event loop."""
+    """clock: nanoseconds since the epoch. describe, secure, problem: what the node says of itself. told: of each update
+    of scope "base" with the copy as it was before. beaten: of each answer to a report. others: of the data path
+    addresses of all nodes, when they or their keys change. All calls on the event loop."""
 
     def __init__(
         self,
@@ -40,6 +41,8 @@ class Agent:
         data_path: str,
         describe: Callable[[], Description],
         repairs: Callable[[], int] = lambda: 0,
+        secure: Callable[[], tuple[SecureKey, ...]] = tuple,
+        problem: Callable[[], str] = lambda: "",
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
         told: Callable[[Update, ClusterCopy], None] = lambda update, before: None,
@@ -54,6 +57,9 @@ class Agent:
         self._data_path = data_path
         self._describe = describe
         self._repairs = repairs
+        self._secure = secure
+        self._problem = problem
+        self._news = asyncio.Event()
         self._clock = clock
         self._monotonic = monotonic
         self._told = told
@@ -127,6 +133,10 @@ class Agent:
         return bool(self._ttl) and self._monotonic() - self._heard > self._ttl
 
     # what control tells and asks
+
+    def report_soon(self) -> None:
+        """What this node says of itself is not what it was."""
+        self._news.set()
 
     def local_change(self, network_id: str) -> None:
         """An endpoint of this node on a global network came, changed or went."""
@@ -276,15 +286,18 @@ class Agent:
 
     async def _report(self) -> None:
         """Regular words to a manager; what it answers is when the next is due."""
-        pauses, described = Pauses(), False
+        pauses, described, told = Pauses(), False, self._secure()
         while True:
+            self._news.clear()
+            secure = self._secure()
             report = Report(
                 revision=self.copy.revision,
                 clock=self._clock(),
                 repairs=self._repairs(),
-                problem=self.trouble,
+                problem=self.trouble or self._problem(),
                 description=None if described else self._describe(),
                 data_path="" if described else self._data_path,
+                secure=None if described and secure == told else secure,
             )
             sent = self._monotonic()
             try:
@@ -295,10 +308,12 @@ class Agent:
                 await pauses.wait()
                 continue
             pauses.reset()
-            described, self._heard, self._ttl = True, sent, beat.ttl
+            described, told, self._heard, self._ttl = True, secure, sent, beat.ttl
             self._reported.set()
             self._beaten(beat.role, beat.managers)
-            await asyncio.sleep(beat.period)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(beat.period):
+                    await self._news.wait()
 
     async def _settle(self) -> None:
         """Followers for the networks that are present here; publishes what changed."""

@@ -10,6 +10,7 @@ import msgspec
 from towline.cluster.scopes import Scopes
 from towline.model.cluster import Alive, Block, Cluster, Description, Node, Peer
 from towline.model.network import Network
+from towline.model.secure import SecureKey
 from towline.model.service import Service
 
 # etcd
@@ -132,7 +133,7 @@ class Update(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A node's regular word to a manager. description, data_path: sent when they changed, and first."""
+    """A node's regular word to a manager. description, data_path, secure: sent when they changed, and first."""
 
     revision: int
     clock: int
@@ -140,6 +141,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     problem: str = ""
     description: Description | None = None
     data_path: str = ""
+    secure: tuple[SecureKey, ...] | None = None
 
 
 class Beat(msgspec.Struct, frozen=True, omit_defaults=True):

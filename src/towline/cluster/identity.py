@@ -119,24 +119,24 @@ class IdentityFiles:
             raise StoreError(f"{self.root}: {error.strerror}") from error
 
     def save(self, identity: Identity) -> None:
-        self._replace(_STATE, msgspec.json.encode(identity).decode())
+        self.replace(_STATE, msgspec.json.encode(identity).decode())
 
     def save_certificate(self, certificate: str, key: str) -> None:
         """Renewed ones."""
-        self._replace(_PROOF, certificate + key)
+        self.replace(_PROOF, certificate + key)
 
     def save_member_tls(self, ca: str, certificate: str, key: str) -> None:
         """For this node's etcd member."""
         try:
             self.etcd_tls.mkdir(mode=0o700, exist_ok=True)
             for name, text in (("ca.pem", ca), ("member.pem", certificate), ("member.key", key)):
-                self._replace(f"{self.etcd_tls.name}/{name}", text)
+                self.replace(f"{self.etcd_tls.name}/{name}", text)
         except OSError as error:
             raise StoreError(f"{self.etcd_tls}: {error.strerror}") from error
 
     def save_member_root(self, ca_key: str) -> None:
         """The key of etcd's root. StoreError."""
-        self._replace(f"{self.etcd_tls.name}/ca.key", ca_key)
+        self.replace(f"{self.etcd_tls.name}/ca.key", ca_key)
 
     def member_tls(self) -> MemberTls:
         """OSError."""
@@ -166,7 +166,8 @@ class IdentityFiles:
         for suffix in (".new", ".gone"):
             shutil.rmtree(self.root.with_name(self.root.name + suffix), ignore_errors=True)
 
-    def _replace(self, name: str, text: str) -> None:
+    def replace(self, name: str, text: str) -> None:
+        """A file of the directory, at once. StoreError."""
         temporary = self.root / f"{name}.new"
         try:
             temporary.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from towline.cluster.transactions import Commits, Transaction, same_life, unchan
 from towline.ipam.prefix import parse_address
 from towline.model.cluster import Alive, Description, Node
 from towline.model.errors import Forbidden, InvalidParameter, NotFound
+from towline.model.secure import SecureKey, what_is_wrong_with_keys
 
 _PERIOD = 5.0
 _SHORTEST, _LONGEST = 0.5, 300.0
@@ -133,6 +134,7 @@ class Liveness:
                 description=report.description or node.description,
                 data_path=report.data_path or node.data_path,
                 address=address or node.address,
+                secure=node.secure if report.secure is None else report.secure,
             )
 
         def plan(state: State) -> Transaction | None:
@@ -140,6 +142,8 @@ class Liveness:
             new = changed(node)
             if new == node:
                 return None
+            if new.secure != node.secure:
+                _check_own(state, node_id, new.secure)
             key = codec.node_key(node_id)
             new = replace(new, updated=self._clock(), index=0)
             return Transaction((unchanged(state, key),), (PutKey(key, codec.encode(new)),))
@@ -190,11 +194,21 @@ def _renewal(state: State, alive: Alive, lease: int) -> Transaction | None:
 def _check(report: Report) -> None:
     if report.description is not None and _size(report.description) > _LARGEST_DESCRIPTION:
         raise InvalidParameter(f"the node's description is longer than {_LARGEST_DESCRIPTION} bytes")
+    if problem := what_is_wrong_with_keys(report.secure or ()):
+        raise InvalidParameter(f"the node's WireGuard keys: {problem}")
     try:
         if report.data_path:
             parse_address(report.data_path[:64])
     except ValueError:
         raise InvalidParameter(f"the node's data path is not an address: {report.data_path[:64]!r}") from None
+
+
+def _check_own(state: State, node_id: str, keys: tuple[SecureKey, ...]) -> None:
+    """A key is one node's: else what is for another could be led astray."""
+    mine = {key.public for key in keys}
+    for other in state.nodes.values():
+        if other.id != node_id and any(key.public in mine for key in other.secure):
+            raise InvalidParameter(f"a WireGuard key of node {node_id[:64]} is that of node {other.id} already")
 
 
 def _size(description: Description) -> int:

@@ -7,6 +7,8 @@ import asyncio
 import logging
 from collections.abc import Collection, Coroutine
 
+from msgspec.structs import replace
+
 from towline.cluster import pki
 from towline.cluster.agent import Agent
 from towline.cluster.answers import Answers
@@ -18,10 +20,12 @@ from towline.cluster.kept_identity import KeptIdentity
 from towline.cluster.managership import Managership
 from towline.cluster.news import news
 from towline.cluster.renewal import Renewal
+from towline.cluster.secure_file import SecureFile
 from towline.cluster.surroundings import Surroundings
 from towline.cluster.tasks import begin
-from towline.model.cluster import Cluster, Node, Role, Secrets
+from towline.model.cluster import Cluster, Node, Role, Secrets, Underlay
 from towline.model.errors import TowlineError
+from towline.model.secure import secure_prefix
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +61,14 @@ class Membership:
             data_path=identity.data_path,
             describe=around.describe,
             repairs=around.repairs,
+            secure=around.encryption.keys,
+            problem=lambda: around.encryption.trouble,
             clock=around.clock,
             told=self._told,
             beaten=self._beaten,
             others=self._others,
         )
+        around.encryption.restore(identity.node, identity.cluster, SecureFile(files), self.agent.report_soon)
         self.answers = Answers(self._kept, lambda: self.role, self._managing, self.agent, around.replica)
 
     @property
@@ -96,6 +103,7 @@ class Membership:
         if not self.identity.complete:
             self._kept.note(complete=True)
         self.agent.start()
+        self._around.encryption.start()
         self._renewal.start()
         if self.role == "manager":
             self._managing.come_back_later()
@@ -149,7 +157,7 @@ class Membership:
     async def _follow_uplink(self) -> None:
         """Its MTU may have changed since the last report. Until the nodes are known, what the store says holds."""
         try:
-            underlay = await self._around.underlay(self.identity.data_path, self.identity.data_path_port)
+            underlay = await self._underlay()
             if self.agent.informed:
                 vteps = {node.data_path for node in self.agent.copy.nodes.values() if node.data_path}
                 await self._around.set_data_path(underlay, vteps)
@@ -157,9 +165,14 @@ class Membership:
             log.warning("the uplink cannot be read", extra={"fields": {"why": str(error)}})
 
     async def _others(self, vteps: Collection[str]) -> None:
-        """Whose encapsulated packets are taken."""
-        underlay = await self._around.underlay(self.identity.data_path, self.identity.data_path_port)
-        await self._around.set_data_path(underlay, vteps)
+        """Whose encapsulated packets are taken, and who encrypts with which keys."""
+        await self._around.set_data_path(await self._underlay(), vteps)
+        self._around.encryption.hear(self.agent.copy.nodes, self.agent.copy.alive)
+
+    async def _underlay(self) -> Underlay:
+        identity = self.identity
+        underlay = await self._around.underlay(identity.data_path, identity.data_path_port)
+        return replace(underlay, secure=secure_prefix(identity.cluster))
 
     # what managers say
 

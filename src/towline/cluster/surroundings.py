@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from towline.cluster.contract import Replica
-from towline.model.cluster import Description, HostInterface, Underlay
+from towline.model.cluster import Description, HostInterface, Node, Underlay
 from towline.model.events import Event
+from towline.model.network import Network
+from towline.model.secure import KeyFile, SecureKey
+
+
+class Encryption(Protocol):
+    """`control.encryption.Encryption`. keys: what the others must know. trouble: in words, "" if there is none."""
+
+    trouble: str
+
+    def restore(self, node: str, cluster: str, file: KeyFile, changed: Callable[[], None]) -> None: ...
+    def start(self) -> None: ...
+    def hear(self, nodes: Mapping[str, Node], alive: Collection[str]) -> None: ...
+    def keys(self) -> tuple[SecureKey, ...]: ...
+    def rotate(self) -> None: ...
+    def local_change(self, network_id: str) -> None: ...
+    async def admit(self, network: Network) -> None: ...
+    async def leave(self) -> None: ...
+    async def close(self) -> None: ...
 
 
 async def _nothing() -> None: ...
@@ -29,6 +48,7 @@ class Surroundings:
     underlay: Callable[[str, int], Awaitable[Underlay]]
     describe: Callable[[], Description]
     publish: Callable[[Event], None]
+    encryption: Encryption
     repairs: Callable[[], int]
     clock: Callable[[], int] = time.time_ns
     ensure_gateway: Callable[[], Awaitable[None]] = _nothing

@@ -86,6 +86,7 @@ class SwarmNode:
         await self._end_joining()
         if self._membership is not None:
             await self._membership.close()
+        await self._around.encryption.close()
 
     async def _end_joining(self) -> None:
         if self._joining is not None:
@@ -174,6 +175,7 @@ class SwarmNode:
         """This node is in no cluster any more: what it had of it goes."""
         await self._around.replica.forget()
         self._around.identify("", "")
+        await self._around.encryption.leave()
         await self._around.set_data_path(None, ())
 
     def _check_free(self) -> None:
@@ -229,6 +231,11 @@ class SwarmNode:
             raise Unavailable(policy.NO_SWARM)
         return self._membership.answers.status()
 
+    async def rotate_key(self) -> None:
+        if self._membership is None:
+            raise Unavailable(policy.NO_SWARM)
+        self._around.encryption.rotate()
+
     def _manager(self) -> Answers:
         state = self.state
         if self._membership is None or not state.control:
@@ -244,6 +251,7 @@ class SwarmNode:
         """An endpoint of this node on a global network came, changed or went."""
         if self._membership is not None:
             self._membership.agent.local_change(network_id)
+            self._around.encryption.local_change(network_id)
 
     @property
     def active(self) -> bool:

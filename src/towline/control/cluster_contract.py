@@ -79,6 +79,10 @@ class ClusterEngine(Protocol):
         """On any node of a cluster, also while it is cut off; Unavailable if it is in none."""
         ...
 
+    async def rotate_key(self) -> None:
+        """This node begins to use a new key for encrypted networks. Unavailable if it has none, or changes it."""
+        ...
+
 
 class NoCluster:
     """An engine outside of any cluster. interfaces: those of the host, read when an address must be chosen."""
@@ -129,6 +133,9 @@ class NoCluster:
         raise policy.not_a_manager(self.state)
 
     async def cluster_status(self) -> ClusterStatus:
+        raise Unavailable(policy.NO_SWARM)
+
+    async def rotate_key(self) -> None:
         raise Unavailable(policy.NO_SWARM)
 
 

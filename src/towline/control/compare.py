@@ -131,12 +131,14 @@ def compare_links(
     links: Sequence[Link],
     leaving: Collection[str],
     others: Iterable[Vxlan | Parent] = (),
+    possible: Mapping[str, str] | None = None,
 ) -> list[Difference]:
     """plugged: running sandboxes. leaving: names of links on their way out; they are no difference. others: links that
-    must be there and are compared elsewhere (`compare_tunnels`, `parents`)."""
+    must be there and are compared elsewhere (`compare_tunnels`, `parents`). possible: name -> alias of those that may
+    be there (`control.encryption`)."""
     by_name = {link.name: link for link in links}
     by_alias = {link.alias: link for link in links}
-    expected = {other.name: other.alias for other in others}
+    expected = {**(possible or {}), **{other.name: other.alias for other in others}}
     found: list[Difference] = []
     for network, bridge in desired:
         link = by_name.get(bridge.name) or by_alias.get(bridge.alias)

@@ -10,6 +10,7 @@ from towline.kernel.contract import Link
 from towline.model.desired import Row, Vxlan
 from towline.model.info import Finding
 from towline.model.network import Network
+from towline.model.secure import ANYWHERE
 
 
 def compare_tunnel(
@@ -44,7 +45,7 @@ def _problems(tunnel: Vxlan, link: Link, bridge: Link | None) -> list[str]:
         ("MTU", link.mtu, tunnel.mtu),
         ("VXLAN id", state.vni, tunnel.vni),
         ("port", state.port, tunnel.port),
-        ("local address", state.local or "none", tunnel.local),
+        ("local address", state.local or (ANYWHERE if tunnel.secure else "none"), tunnel.local),
     ):
         if found != wanted:
             problems.append(f"{word} is {found}, not {wanted}")

@@ -11,11 +11,13 @@ import msgspec
 
 from towline.control.writer import Writer
 from towline.drivers.overlay import UnderlayHolder
-from towline.firewall import data_path_elements, vtep_elements
+from towline.firewall import data_path_elements, secure_elements, secure_link_elements, vtep_elements
+from towline.firewall.names import INET
 from towline.kernel.contract import AddElements, DeleteElements, Kernel, NftChange
 from towline.model.cluster import Underlay
 from towline.model.errors import KernelError
 from towline.model.ruleset import Element
+from towline.model.secure import secure_port
 from towline.store.contract import SetMeta, Store
 
 log = logging.getLogger(__name__)
@@ -31,7 +33,8 @@ class _Known(msgspec.Struct, frozen=True):
 
 
 class DataPath:
-    """place: the overlay driver's. need_repair: see `Applier`; may be called from the writer thread."""
+    """place: the overlay driver's. need_repair: see `Applier`; may be called from the writer thread. secure_links:
+    names of the WireGuard interfaces that this node has, or is about to have."""
 
     def __init__(self, store: Store, writer: Writer, kernel: Kernel, need_repair: Callable[[], None]) -> None:
         self._store = store
@@ -40,10 +43,31 @@ class DataPath:
         self._need_repair = need_repair
         self._known = _read(store.meta(META_DATA_PATH))
         self.place = UnderlayHolder(self._known.underlay)
+        self.secure_links: Callable[[], Collection[str]] = tuple
+        self._links: tuple[Element, ...] | None = None
 
     def elements(self) -> tuple[Element, ...]:
         """What the firewall's sets must hold of it: nothing while the node is in no cluster."""
-        return _elements(self._known)
+        return _elements(self._known) + secure_link_elements(sorted(self.secure_links()))
+
+    async def set_secure_links(self, names: Collection[str]) -> None:
+        """The WireGuard interfaces of this node. KernelError."""
+        wanted = secure_link_elements(sorted(names))
+        if wanted != self._links:
+            await self._writer.exclusive(lambda: self._replace_links(wanted))
+
+    def _replace_links(self, wanted: tuple[Element, ...]) -> None:
+        """Writer thread. What the set holds is asked: another run of this daemon may have filled it."""
+        table = self._kernel.nft.read(INET)
+        held = table.sets.get("secure_links", {}) if table is not None else {}
+        keys = {element.key for element in wanted}
+        gone = tuple(Element(INET, "secure_links", key) for key in held if key not in keys)
+        made = tuple(element for element in wanted if element.key not in held)
+        changes: list[NftChange] = [DeleteElements(gone)] if gone else []
+        changes += [AddElements(made)] if made else []
+        if changes:
+            self._kernel.nft.commit(changes)
+        self._links = wanted
 
     async def set(self, underlay: Underlay | None, vteps: Collection[str]) -> None:
         """underlay None: the node is in no cluster. vteps: of all nodes, bare; what is no address is passed over."""
@@ -85,7 +109,8 @@ def _elements(known: _Known) -> tuple[Element, ...]:
     if known.underlay is None:
         return ()
     vteps = tuple(dict.fromkeys((known.underlay.local, *known.vteps)))
-    return data_path_elements(known.underlay.port) + vtep_elements(vteps)
+    port = known.underlay.port
+    return data_path_elements(port) + secure_elements(secure_port(port)) + vtep_elements(vteps)
 
 
 def _is_address(text: str) -> bool:

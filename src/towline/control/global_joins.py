@@ -23,11 +23,18 @@ ATTEMPTS = 8
 
 
 class GlobalJoins:
-    """Event loop only. ensure_gateway: make the network by which they get out, if it is not there."""
+    """Event loop only. ensure_gateway: make the network by which they get out, if it is not there. admit: see to it
+    that what a network needs besides is here, or say why it cannot be joined (`control.encryption`)."""
 
     def __init__(
-        self, view: View, ipams: IpamDrivers, seat: Seat, ensure_gateway: Callable[[], Awaitable[None]]
+        self,
+        view: View,
+        ipams: IpamDrivers,
+        seat: Seat,
+        ensure_gateway: Callable[[], Awaitable[None]],
+        admit: Callable[[Network], Awaitable[None]] | None = None,
     ) -> None:
+        self._admit = admit
         self._view = view
         self._ipams = ipams
         self._seat = seat
@@ -53,6 +60,8 @@ class GlobalJoins:
             await self._ensure_gateway()
         if not is_present(self._view, network.id):
             await self._seat.cluster.prepare(network.id)
+            if self._admit is not None:
+                await self._admit(network)
 
     async def attempt(self, change: Callable[[], Awaitable[None]]) -> None:
         """Make the change; when it needs a block, lease one and make it anew. Raises what the change raises otherwise,

@@ -138,7 +138,7 @@ class Realiser:
             taken = refusal.errno == errno.EEXIST
             if (left := self._make_room(network, vxlan, refusal) if taken else refusal) is not None:
                 return left
-        rows = rows_of(self._store.view().peers_of(network.id), vxlan.local)
+        rows = rows_of(self._store.view().peers_of(network.id), vxlan.local, vxlan.secure)
         if rows and (refused := self._kernel.tunnels.set_rows(vxlan.name, rows, ())) is not None:
             fields = {"network": network.name, "error": str(refused)}
             log.error("rows of a tunnel could not be set", extra={"fields": fields})

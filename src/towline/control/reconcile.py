@@ -7,7 +7,7 @@ writer thread, with no batch in flight.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -70,7 +70,8 @@ class Reconciler:
     """leaving: names of links that wait to be unlinked. namespaces: the directory in which ours are pinned.
     namespace_gone: told the id of a running sandbox that has no namespace any more; it will be ended. node_elements:
     what the firewall must know besides networks and sandboxes (of the cluster: `firewall.vtep_elements`). down: ids of
-    nodes whose lease has ended."""
+    nodes whose lease has ended. node_links: name -> alias of links of ours that may be there, and are compared
+    elsewhere (`control.encryption`)."""
 
     def __init__(
         self,
@@ -84,6 +85,7 @@ class Reconciler:
         namespace_gone: Callable[[str], None],
         node_elements: Callable[[], tuple[Element, ...]] = tuple,
         down: Callable[[], Collection[str]] = tuple,
+        node_links: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._view = view
         self._kernel = kernel
@@ -95,6 +97,7 @@ class Reconciler:
         self._node_elements = node_elements
         self._down = down
         self._keeper = InnerKeeper(kernel.inner)
+        self._node_links = node_links
         self._tunnels = TunnelReconciler(view, kernel, drivers)
 
     def compare(self) -> list[Difference]:
@@ -105,7 +108,7 @@ class Reconciler:
         links = self._kernel.links.dump()
         by_name = {link.name: link for link in links}
         others = [part for r in realisations for part in (r.desired.tunnel, r.desired.parent) if part is not None]
-        outside = compare_links(_bridges(realisations), plugged, links, leaving, others)
+        outside = compare_links(_bridges(realisations), plugged, links, leaving, others, self._node_links())
         return [
             *self._forwarding.differences(networks),
             *outside,

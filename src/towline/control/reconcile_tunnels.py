@@ -65,7 +65,7 @@ class TunnelReconciler:
         return [] if found is None else [found]
 
     def _rows(self, network: Network, tunnel: Vxlan) -> tuple[Row, ...]:
-        return rows_of(self._view.peers_of(network.id), tunnel.local)
+        return rows_of(self._view.peers_of(network.id), tunnel.local, tunnel.secure)
 
     def carry_out(self, act: TunnelAct) -> None:
         """KernelError if the kernel refuses."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 from towline.control.collaborators import NameServers
 from towline.control.membership import Membership
@@ -51,7 +51,8 @@ class NodeIdentity:
 class Replica:
     """Calls on the event loop. on_local_change: told the id of a global network when an endpoint of this node on it
     came, changed or went. on_members: of ids of networks on which members of services came, changed or went, here or
-    elsewhere, or services did. need_repair: see `Applier`. down: ids of nodes whose lease has ended."""
+    elsewhere, or services did. need_repair: see `Applier`. down: ids of nodes whose lease has ended. meet: of (network
+    id, nodes), before rows lead there."""
 
     def __init__(
         self,
@@ -65,7 +66,9 @@ class Replica:
         mesh: Mesh,
         names: NameServers,
         need_repair: Callable[[], None],
+        meet: Callable[[str, Collection[str]], Awaitable[None]] | None = None,
     ) -> None:
+        self._meet = meet
         self.node = NodeIdentity()
         self._mesh = mesh
         self.down: frozenset[str] = frozenset()
@@ -171,6 +174,8 @@ class Replica:
         if network is None or network.scope != SWARM:
             puts = ()
         sound = [peer for peer in puts if self._is_sound(peer, network_id)]
+        if self._meet is not None and sound:
+            await self._meet(network_id, {peer.node for peer in sound})
         news = await self._writer.exclusive(lambda: self._write_peers(network_id, sound, gone))
         if news:
             asyncio.get_running_loop().call_later(AGAIN, self._announce_again, network_id, news)
@@ -195,8 +200,8 @@ class Replica:
         if tunnel is None:
             return []
         known = (self._view.peer(peer.id) for peer in self._with_rivals([*puts, *before]))
-        wanted = rows_of((peer for peer in known if peer is not None), tunnel.local)
-        former = rows_of(before, tunnel.local)
+        wanted = rows_of((peer for peer in known if peer is not None), tunnel.local, tunnel.secure)
+        former = rows_of(before, tunnel.local, tunnel.secure)
         error = self._kernel.tunnels.set_rows(tunnel.name, wanted, former)
         if error is not None:
             fields = {"link": tunnel.name, "error": str(error)}
@@ -222,7 +227,7 @@ class Replica:
             network = self._view.network(network_id)
             tunnel = desired_now(network, self._view, self._drivers).tunnel if network is not None else None
             if tunnel is not None:
-                wanted = rows_of(self._view.peers_of(network_id), tunnel.local)
+                wanted = rows_of(self._view.peers_of(network_id), tunnel.local, tunnel.secure)
                 self._announce(tunnel, [row for row in rows if row in wanted])
 
         task = asyncio.get_running_loop().create_task(self._writer.exclusive(again))

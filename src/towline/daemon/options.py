@@ -73,6 +73,13 @@ OPTIONS: tuple[Option, ...] = (
         "option that new networks of a driver get; repeatable",
         key="default-network-opts",
     ),
+    _option(
+        "encryption-key-rotation",
+        "int",
+        values.parse_key_rotation,
+        "SECONDS",
+        "how long this node uses a key of encrypted networks (default 43200)",
+    ),
     _text("exec-root", values.parse_path, "DIR", "directory of state until reboot (default /run/towline)"),
     _text("fixed-cidr", values.parse_cidr4, "CIDR", "IPv4 range within the default bridge to take addresses from"),
     _text("fixed-cidr-v6", values.parse_cidr6, "CIDR", "IPv6 range within the default bridge to take addresses from"),

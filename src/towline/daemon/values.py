@@ -27,6 +27,7 @@ _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 LOG_FORMATS = ("text", "json")
 MTU_MIN, MTU_MIN_IPV6, MTU_MAX = 68, 1280, 65535
+_KEY_LIFE_MIN = 5
 UNIX_PATH_MAX = 107  # sun_path without its NUL
 
 
@@ -82,6 +83,12 @@ def parse_mtu(text: str) -> int:
     if mtu and not MTU_MIN <= mtu <= MTU_MAX:
         raise ValueError(f"an MTU is between {MTU_MIN} and {MTU_MAX} bytes (0: the default)")
     return mtu
+
+
+def parse_key_rotation(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) >= _KEY_LIFE_MIN):
+        raise ValueError(f"not a whole number of seconds from {_KEY_LIFE_MIN} on; Docker's 12 hours are 43200")
+    return int(text)
 
 
 def parse_bip(text: str) -> str:

@@ -35,6 +35,7 @@ from towline.model.endpoint import Endpoint
 from towline.model.errors import Failure, InvalidParameter
 from towline.model.network import Network
 from towline.model.requests import CreateNetwork
+from towline.model.secure import ANYWHERE, OVERHEAD, secure_port
 from towline.model.view import View
 
 VNI_LIST = "com.docker.network.driver.overlay.vxlanid_list"
@@ -117,7 +118,7 @@ class UnderlayHolder:
     """Where this node's place in the underlay is kept for the driver; whoever changes it reconciles. None: the node is
     in no cluster. deduction: bytes that encryption takes of each packet of an encrypted network."""
 
-    def __init__(self, underlay: Underlay | None = None, *, deduction: int = 0) -> None:
+    def __init__(self, underlay: Underlay | None = None, *, deduction: int = OVERHEAD) -> None:
         self.underlay = underlay
         self.deduction = deduction
 
@@ -160,7 +161,7 @@ class OverlayDriver:
             mtu = self._mtu(options, underlay) if underlay is not None else 0
         except (ValueError, InvalidParameter):
             return NOTHING
-        if underlay is None or not options.vnis:
+        if underlay is None or not options.vnis or (options.encrypted and not underlay.secure):
             return NOTHING
         bridge = Bridge(
             name=bridge_name(network.id),
@@ -174,10 +175,11 @@ class OverlayDriver:
             alias=tunnel_alias(network.id),
             mac=stable_mac(f"tunnel {network.id}"),
             vni=options.vnis[0],
-            port=underlay.port,
-            local=underlay.local,
+            port=secure_port(underlay.port) if options.encrypted else underlay.port,
+            local=ANYWHERE if options.encrypted else underlay.local,
             mtu=mtu,
             bridge=bridge.name,
+            secure=underlay.secure if options.encrypted else "",
         )
         return Desired(bridge=bridge, rules=_rules(network), tunnel=tunnel)
 

@@ -7,6 +7,8 @@ from towline.firewall.elements import endpoint_elements as endpoint_elements
 from towline.firewall.elements import guards as guards
 from towline.firewall.elements import network_elements as network_elements
 from towline.firewall.elements import published_elements as published_elements
+from towline.firewall.elements import secure_elements as secure_elements
+from towline.firewall.elements import secure_link_elements as secure_link_elements
 from towline.firewall.elements import vtep_elements as vtep_elements
 from towline.firewall.foreign import FOREIGN_CHAINS as FOREIGN_CHAINS
 from towline.firewall.foreign import admit_changes as admit_changes

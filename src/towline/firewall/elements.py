@@ -67,6 +67,16 @@ def data_path_elements(port: int) -> tuple[Element, ...]:
     return (Element(INET, "vxlan_ports", keys.port(port)),)
 
 
+def secure_elements(port: int) -> tuple[Element, ...]:
+    """While this node is in a cluster: packets to this UDP port come and go through WireGuard only."""
+    return (*data_path_elements(port), Element(INET, "secure_ports", keys.port(port)))
+
+
+def secure_link_elements(names: Iterable[str]) -> tuple[Element, ...]:
+    """The WireGuard interfaces of this node."""
+    return tuple(Element(INET, "secure_links", keys.ifname(name)) for name in names)
+
+
 def vtep_elements(addresses: Iterable[str]) -> tuple[Element, ...]:
     """The data path addresses of nodes, bare, this one's too; "" (not known yet) is passed over."""
     packed = dict.fromkeys(keys.address(text) for text in addresses if text)

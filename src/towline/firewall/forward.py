@@ -34,17 +34,21 @@ from towline.firewall.builders import (
     load,
     mapped,
     member,
+    not_member,
 )
 from towline.firewall.names import ADMITTED, FILTER
 from towline.model.ruleset import Bitwise, Chain, Hook, Meta, Rule
 
-_INPUT, _FORWARD = 1, 2
-_DATA_PATH = (*equal(L4PROTO, bytes((17,))), *member("vxlan_ports", TH_DPORT))
+_INPUT, _FORWARD, _OUTPUT = 1, 2, 3
+_UDP = bytes((17,))
+_SECURE = member("secure_ports", TH_DPORT)
+_DATA_PATH = (*equal(L4PROTO, _UDP), *member("vxlan_ports", TH_DPORT))
 """Encapsulated packets; the set is empty while the node is in no cluster."""
 
 
 def chains() -> tuple[Chain, ...]:
-    return (_forward(), _inbound(), _direct(), _to_vtep(), _admit(), _input(), _from_vtep(), _loopback6())
+    inbound = (_input(), _from_vtep(), _from_secure(), _loopback6())
+    return (_forward(), _inbound(), _direct(), _to_vtep(), _admit(), *inbound, _secure_output())
 
 
 def _forward() -> Chain:
@@ -116,6 +120,7 @@ def _to_vtep() -> Chain:
     for f in IP_FAMILIES:
         match = (*f.match, *member(f"vteps{f.suffix}", f.daddr), *member("bridges", IIFNAME))
         rules.append(Rule("forged encapsulation", (*match, *DROP)))
+    rules.append(Rule("into another's encryption", (*member("secure_links", OIFNAME), *DROP)))
     return Chain("to_vtep", rules=tuple(rules))
 
 
@@ -123,7 +128,20 @@ def _from_vtep() -> Chain:
     """Nodes come first: this is every packet of every overlay network. Networks cannot have their addresses: their
     ports are guarded."""
     nodes = [Rule("a node", (*f.match, *member(f"vteps{f.suffix}", f.saddr), ACCEPT)) for f in IP_FAMILIES]
-    return Chain("from_vtep", rules=(*nodes, Rule("not a node", DROP)))
+    secure = Rule("encrypted", (*_SECURE, goto("from_secure")))
+    return Chain("from_vtep", rules=(secure, *nodes, Rule("not a node", DROP)))
+
+
+def _from_secure() -> Chain:
+    """What a node's key has encrypted; WireGuard has checked its source address."""
+    decrypted = Rule("decrypted", (*member("secure_links", IIFNAME), ACCEPT))
+    return Chain("from_secure", rules=(decrypted, Rule("in the clear", DROP)))
+
+
+def _secure_output() -> Chain:
+    """Whatever the routes say: packets of encrypted networks leave by WireGuard, or not at all."""
+    clear = (*equal(L4PROTO, _UDP), *_SECURE, *not_member("secure_links", OIFNAME), *DROP)
+    return Chain("secure_output", Hook("filter", _OUTPUT, FILTER), (Rule("in the clear", clear),))
 
 
 def _admit() -> Chain:

@@ -23,6 +23,8 @@ INET_SETS = (
     Set("icc", ("ifname", "ifname"), comment="bridges whose endpoints may talk to each other"),
     Set("trusted", ("ifname", "ifname"), comment="host interface, bridge: published ports at container addresses"),
     Set("vxlan_ports", ("inet_service",), comment="the cluster's data path"),
+    Set("secure_ports", ("inet_service",), comment="the data path of encrypted networks"),
+    Set("secure_links", ("ifname",), comment="WireGuard interfaces: the only way of encrypted networks"),
 )
 BRIDGE_SETS = (
     Set("icc", ("ifname",), comment="ports that may talk to other ports"),

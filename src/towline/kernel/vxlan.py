@@ -24,6 +24,7 @@ from towline.kernel.vxlan_known import KnownDevice, KnownRows
 from towline.kernel.vxlan_rows import as_rows, row_messages
 from towline.model.desired import Row, Vxlan
 from towline.model.errors import KernelError
+from towline.model.secure import ANYWHERE
 
 _DUMP_TRIES = 20
 _TO_ROUTER = "send all multicast of the bridge to the tunnel"
@@ -221,16 +222,8 @@ class RtnlTunnels:
 def same_device(link: Link, vxlan: Vxlan) -> bool:
     """Whether what the kernel never changes is as it should be."""
     state = link.vxlan
-    return (
-        state is not None
-        and state.plain
-        and (state.vni, state.port, state.local)
-        == (
-            vxlan.vni,
-            vxlan.port,
-            vxlan.local,
-        )
-    )
+    local = "" if vxlan.local == ANYWHERE else vxlan.local  # the kernel does not show an address that is none
+    return state is not None and state.plain and (state.vni, state.port, state.local) == (vxlan.vni, vxlan.port, local)
 
 
 def _judged(step: Step, ack: Ack) -> Ack:

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import msgspec
 
+from towline.model.masked import Masked
+
 ALIAS = "towline:secure:"
 """What the alias of our WireGuard interfaces begins with; the node's id follows."""
 
@@ -44,8 +46,10 @@ class WgState(msgspec.Struct, frozen=True):
     routes: dict[str, str] = {}
 
 
-class WgDevice(msgspec.Struct, frozen=True):
+class WgDevice(Masked, frozen=True):
     """name, alias: of the interface. private: base64. addresses: CIDR."""
+
+    secret = frozenset({"private"})
 
     name: str
     alias: str

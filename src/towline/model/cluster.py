@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from towline.model.masked import Masked
+from towline.model.secure import SecureKey
 
 Role = Literal["worker", "manager"]
 Availability = Literal["active", "pause", "drain"]
@@ -42,7 +43,7 @@ class Description(msgspec.Struct, frozen=True, omit_defaults=True):
 class Node(msgspec.Struct, frozen=True, omit_defaults=True):
     """created, updated: nanoseconds since the epoch. address: bare IP by which managers see it. data_path: bare IP of
     its VTEP. manager_address: host:port of its node API while it is a manager, else "". index: revision of its last
-    change.
+    change. secure: its WireGuard keys, the one to send to first; () if it cannot encrypt.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Node(msgspec.Struct, frozen=True, omit_defaults=True):
     data_path: str = ""
     manager_address: str = ""
     index: int = 0
+    secure: tuple[SecureKey, ...] = ()
 
 
 class Alive(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -134,11 +136,13 @@ class Block(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Underlay(msgspec.Struct, frozen=True):
-    """Where this node sends and receives VXLAN: its own address, the UDP port, and the MTU of the uplink (bytes)."""
+    """Where this node sends and receives VXLAN: its own address, the UDP port, and the MTU of the uplink (bytes).
+    secure: the cluster's prefix of tunnel addresses for encrypted networks (`model.secure`), CIDR; "" not known."""
 
     local: str
     port: int = DATA_PATH_PORT
     mtu: int = 1500
+    secure: str = ""
 
 
 # what an engine says of itself as a part of a cluster, and of the others

@@ -53,6 +53,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     metrics_addr: str = ""
     cluster_store: str = ""
+    encryption_key_rotation: int = 43200
     swarm_default_advertise_addr: str = ""
     tls: bool = False
     tlsverify: bool = False

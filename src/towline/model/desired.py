@@ -63,7 +63,8 @@ class Vxlan(msgspec.Struct, frozen=True):
 
     It learns nothing and floods nothing: frames go where its rows say (`Row`), and ARP and neighbour solicitation for
     their addresses are answered from them on this host. vni: VXLAN id, 24 bits. port: UDP. local: bare address of this
-    host, IPv4 or IPv6, that packets are sent from; the rows' VTEPs are of its family. bridge: name of the link.
+    host, IPv4 or IPv6, that packets are sent from ("::": what the route says); the rows' VTEPs are of its family.
+    bridge: name of the link. secure: for an encrypted network the prefix of tunnel addresses, to which its rows lead.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Vxlan(msgspec.Struct, frozen=True):
     local: str
     mtu: int
     bridge: str
+    secure: str = ""
 
 
 class Row(msgspec.Struct, frozen=True):

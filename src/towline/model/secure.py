@@ -11,8 +11,11 @@ import base64
 import binascii
 from hashlib import sha256
 from ipaddress import IPv6Address, IPv6Network
+from typing import Protocol
 
 import msgspec
+
+from towline.model.masked import Masked
 
 KEY_BYTES = 32
 MAX_KEYS = 2
@@ -94,3 +97,31 @@ def key_bytes(text: str) -> bytes:
 
 def key_text(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+class HeldKey(Masked, frozen=True):
+    """A key of this node. private, public: base64. made: seconds since the epoch."""
+
+    secret = frozenset({"private"})
+
+    private: str
+    public: str
+    port: int
+    made: float
+
+    @property
+    def name(self) -> str:
+        """Of its interface."""
+        return device_name(self.public)
+
+
+class KeyFile(Protocol):
+    """Where a node keeps its keys."""
+
+    def load(self) -> tuple[HeldKey, ...]:
+        """() if there is none. StoreError, StoreCorrupt."""
+        ...
+
+    def save(self, held: tuple[HeldKey, ...]) -> None:
+        """StoreError."""
+        ...

@@ -8,18 +8,25 @@ from ipaddress import ip_address
 
 from towline.model.cluster import Peer
 from towline.model.desired import Row
+from towline.model.secure import node_address
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
 
 
-def rows_of(peers: Iterable[Peer], local: str = "") -> tuple[Row, ...]:
+def rows_of(peers: Iterable[Peer], local: str = "", secure: str = "") -> tuple[Row, ...]:
     """One row per peer of one network, in their order. local: this host's own data path address, "" if it is not known.
+    secure: of an encrypted network the prefix of tunnel addresses; its rows lead to those of the peers' nodes.
 
     Peers are what others say, so what could harm is passed over: a MAC that is none, or of a group, or nobody's (such a
     row would catch everything), a VTEP that is this host or of the other family, an address that no endpoint has. Of
     two peers with one MAC, or one address, the one with the greater (epoch, id) has it.
     """
-    usable = [(peer, vtep) for peer in peers if _is_unicast(peer.mac.lower()) and (vtep := _vtep(peer.vtep, local))]
+    usable = [
+        (peer, vtep)
+        for peer in peers
+        if _is_unicast(peer.mac.lower())
+        and (vtep := node_address(secure, peer.node) if secure else _vtep(peer.vtep, local))
+    ]
     macs: dict[str, Peer] = {}
     owners: dict[str, Peer] = {}
     for peer, _ in usable:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from towline.drivers.endpoint import IFNAME
-from towline.drivers.overlay import ENCRYPTED
 from towline.model.endpoint import Endpoint, EndpointConfig
 from towline.model.errors import Conflict, Failure, Forbidden, InvalidParameter
 from towline.model.network import RESERVED_NAMES, SWARM, Network
@@ -63,18 +62,13 @@ def check_connect(view: View, sandbox: Sandbox, network: Network, config: Endpoi
 
 def check_joinable(network: Network) -> None:
     """Forbidden for a configuration, and for a network of the cluster that each host would make; Failure (Docker's 500)
-    for a global network that is only for services, or that is to be encrypted, which no version does yet."""
+    for a global network that is only for services."""
     if network.config_only:
         raise Forbidden("cannot create endpoint on configuration-only network")
     if network.scope == SWARM and not network.attachable:
         raise Failure(
             f"Could not attach to network {network.name}: "
             f"rpc error: code = PermissionDenied desc = network {network.name} not manually attachable"
-        )
-    if network.scope == SWARM and ENCRYPTED in network.options:
-        raise Failure(
-            f"cannot attach to network {network.name}: cannot join secure network: encryption keys not present "
-            "(this version does not encrypt yet, and sends nothing of such a network in the clear)"
         )
     if network.scope == SWARM and network.driver != "overlay":
         raise Forbidden(
