@@ -203,9 +203,14 @@ def remove(hosts: Hosts, empty: Sequence[Snapshot]) -> None:
         gone(stage, before)
 
 
+def is_worker(stage: Stage) -> bool:
+    """By its certificate, which comes last."""
+    return "Worker nodes can't" in str(stage.ask("/swarm").get("message", ""))
+
+
 def retire(manager: Stage, stage: Stage) -> None:
     manager.client("node", "demote", stage.name)
-    claim_soon(f"{stage.name} is a worker, without etcd", lambda: etcd(stage) == [], 40.0)
+    claim_soon(f"{stage.name} is a worker, without etcd", lambda: is_worker(stage) and etcd(stage) == [], 40.0)
     stage.client("swarm", "leave")
 
 
