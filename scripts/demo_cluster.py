@@ -99,14 +99,14 @@ def span(hosts: Hosts) -> None:
     one, two, three = hosts.stages
     one.client("network", "create", "-d", "overlay", "--attachable", "wide")
     link = f"vx-{one.networks()['wide'][:12]}"
-    claim("no host has a tunnel: nobody is on the network", all(link not in s.snapshot().links for s in hosts.stages))
+    claim("no host has a tunnel: nobody is on the network", all(link not in s.tunnels for s in hosts.stages))
     one.run("shop", "wide", "--", *one.shop(8080))
     two.run("till", "wide", *_SLEEP)
     three.run("guest", "wide", *_SLEEP)
-    claim("each host has one now", all(link in stage.snapshot().links for stage in hosts.stages))
+    claim("each host has one now", all(link in stage.tunnels for stage in hosts.stages))
     claim_soon("till, on host2, reaches shop, on host1, by its name", lambda: found(two, "till"))
     claim_soon("guest, on host3, as well", lambda: found(three, "guest"))
-    rows, neighbours = three.inside(f"bridge fdb show dev {link}"), three.inside(f"ip neighbour show dev {link}")
+    rows, neighbours = three.apart(f"bridge fdb show dev {link}"), three.apart(f"ip neighbour show dev {link}")
     row = f"{mac(one, 'shop')} dst {hosts.addresses[0]} self permanent"
     claim("host3's kernel knows behind which host shop's MAC is", row in rows)
     known = f"{address(one, 'shop')} lladdr {mac(one, 'shop')} PERMANENT"
@@ -175,12 +175,12 @@ def damage(hosts: Hosts) -> None:
     claim_soon("host2's etcd runs again", lambda: etcd(two) not in ([], before))
     claim_soon("and host2 makes networks", lambda: makes(two, "again"), 30.0)
     link, to = f"vx-{three.networks()['wide'][:12]}", hosts.addresses[0]
-    rows = lambda: three.inside(f"bridge fdb show dev {link}", quiet=True)  # noqa: E731
+    rows = lambda: three.apart(f"bridge fdb show dev {link}", quiet=True)  # noqa: E731
     row = f"{mac(one, 'shop')} dst {to} self permanent"
-    three.inside(f"bridge fdb delete {mac(one, 'shop')} dev {link} dst {to}")
+    three.apart(f"bridge fdb delete {mac(one, 'shop')} dev {link} dst {to}")
     claim_soon("the row is back", lambda: row in rows())
-    three.inside(f"ip link delete {link}")
-    claim_soon("the tunnel is back, with its rows", lambda: link in three.snapshot().links and row in rows())
+    three.apart(f"ip link delete {link}")
+    claim_soon("the tunnel is back, with its rows", lambda: link in three.tunnels and row in rows())
     claim_soon("guest reaches shop", lambda: found(three, "guest"))
     for stage in hosts.stages:
         stage.towline("doctor")
@@ -192,7 +192,7 @@ def remove(hosts: Hosts, empty: Sequence[Snapshot]) -> None:
     one.towline("rm", "--force", "shop", "kiosk")
     two.towline("rm", "--force", "till", "vault", "late")
     three.towline("rm", "--force", "guest", "safe", "customer", "stall")
-    tunnels = lambda: [name for s in hosts.stages for name in s.snapshot().links if name.startswith("vx-")]  # noqa: E731
+    tunnels = lambda: [name for stage in hosts.stages for name in stage.tunnels]  # noqa: E731
     claim_soon("no tunnel is left: they went with their last endpoints", lambda: not tunnels())
     one.client("network", "rm", "wide", "back", "meanwhile", "unheard", "again")
     retire(one, three)

@@ -197,6 +197,19 @@ class Stage:
             show(command, output, self.name)
         return output
 
+    def apart(self, command: str, *, quiet: bool = False) -> str:
+        """Run a program in the host's namespace for overlay networks; "" while there is none."""
+        pin = self._directory / "exec" / "netns" / "overlay"
+        output = _run(self._inside(["nsenter", f"--net={pin}", *command.split()])) if pin.exists() else ""
+        if not quiet:
+            show(f"nsenter --net=exec/netns/overlay {command}", output, self.name)
+        return output
+
+    @property
+    def tunnels(self) -> list[str]:
+        links = json.loads(self.apart("ip -j link show", quiet=True) or "[]")
+        return [link["ifname"] for link in links if link["ifname"].startswith("vx-")]
+
     def start(self, command: str) -> subprocess.Popen[str]:
         """Start a program beside the daemon; `close` ends it if it still runs then."""
         program = subprocess.Popen(

@@ -43,7 +43,7 @@ from towline.control.secure_memory import SecureMemory
 from towline.control.writer import Writer
 from towline.dns.server import DnsServers
 from towline.drivers.registry import builtin_drivers
-from towline.firewall import FOREIGN_CHAINS
+from towline.firewall import FOREIGN_CHAINS, OVERLAY
 from towline.ipam.registry import builtin_drivers as builtin_ipams
 from towline.kernel.contract import Kernel, Link, Links, Monitor
 from towline.kernel.wireguard_contract import WireGuard
@@ -92,7 +92,7 @@ def real_parts(config: Config) -> Parts:
     opened = open_store(Path(config.data_root))
     if opened.set_aside is not None:
         logging.getLogger(__name__).error(opened.set_aside)
-    real = open_kernel(foreign=FOREIGN_CHAINS)
+    real = open_kernel(foreign=FOREIGN_CHAINS, apart=_overlay_namespace(config), apart_tables=[OVERLAY])
     dns = DnsServers(opened.store.view())
     runtime = Supervisor(config.exec_root, config.data_root, _hidden(config))
     return Parts(opened.store, real.kernel, real.reaper_links, real.monitor, real.ports, dns, runtime, real.close)
@@ -372,6 +372,11 @@ def _hidden(config: Config) -> tuple[str, ...]:
 def _namespaces(config: Config) -> str:
     """The directory in which sandboxes' namespaces are pinned."""
     return str(Path(config.exec_root) / "netns")
+
+
+def _overlay_namespace(config: Config) -> str:
+    """Where the namespace for overlay networks is pinned."""
+    return f"{_namespaces(config)}/overlay"
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:

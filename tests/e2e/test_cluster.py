@@ -169,7 +169,7 @@ def test_networks_follow_the_mtu_of_the_uplink() -> None:
 
 
 def _mtu(host: Host, link: str) -> int:
-    return int(json.loads(host.net.run(["ip", "-j", "link", "show", link]))[0]["mtu"])
+    return int(json.loads(host.daemon.run_apart("ip", "-j", "link", "show", link))[0]["mtu"])
 
 
 def test_the_daemon_ends_in_the_middle_of_beginning() -> None:

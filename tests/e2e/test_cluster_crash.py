@@ -55,6 +55,7 @@ def _nothing_left(host: Host) -> None:
     assert names - {GATEWAY} == {"bridge", "host", "none"}, "the host's own gateway network stays, as Docker's"
     links = {link["ifname"] for link in json.loads(host.net.run(["ip", "-j", "link", "show"]))}
     assert links - {GATEWAY} == {"lo", "eth0", "docker0"}, links
+    assert not host.daemon.overlay_namespace.exists()
 
 
 def _crashed(host: Host, crash: Crash, step: str) -> None:

@@ -57,14 +57,14 @@ def test_a_damaged_identity_is_shown_and_can_be_left() -> None:
         worker.join(manager)
         manager.docker("network", "create", "-d", "overlay", "--attachable", "wide")
         until(lambda: worker.towline("run", "-d", "--name", "one", "--network", "wide", "--", "sleep", "600") != "")
-        links = worker.net.run(["ip", "-o", "link", "show", "type", "vxlan"])
+        links = worker.daemon.run_apart("ip", "-o", "link", "show", "type", "vxlan")
         assert links
         worker.daemon.kill()
         (worker.daemon.data_root / "cluster" / "node.pem").write_text("nothing")
         worker.daemon.start()
         assert _info(worker)["LocalNodeState"] == "error"
         assert "identity in its cluster is damaged" in _info(worker)["Error"]
-        assert worker.net.run(["ip", "-o", "link", "show", "type", "vxlan"]).split(":")[1] == links.split(":")[1]
+        assert worker.daemon.run_apart("ip", "-o", "link", "show", "type", "vxlan").split(":")[1] == links.split(":")[1]
         worker.towline("rm", "-f", "one")
         worker.docker("swarm", "leave", "--force")
         _nothing_left(worker)

@@ -162,8 +162,8 @@ def test_what_is_changed_by_hand_is_set_right(wide: Wide) -> None:
         ["ip", "neigh", "replace", wide.boxes[2].ipv4, "lladdr", "02:00:00:00:00:98", "dev", device],
         ["ip", "link", "del", device],
         ["ip", "link", "del", f"br-{network}"],
-        ["nft", "flush", "table", "inet", "towline"],
+        ["nft", "flush", "table", "bridge", "towline-overlay"],
     ):
-        host.net.run(command)
+        host.daemon.run_apart(*command)
         settled(wide.managers, wide.hosts)
         assert all(box.dial(peer.ipv4, 80) for peer in wide.boxes if peer is not box), command

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -85,9 +86,9 @@ class World:
         assert self.daemon.http("GET", "/towline/v1/diagnose").json == []
         work = boxes.inspect(self.daemon, "work") if self._there() else None
         present = bool(work and any(e["network_name"] == "ov" and e["ifname"] for e in work["endpoints"]))
-        links = {link["ifname"]: link for link in json.loads(self.daemon.run("ip", "-j", "-d", "link"))}
+        links = {link["ifname"]: link for link in json.loads(self.daemon.run_apart("ip", "-j", "-d", "link") or "[]")}
         assert {BRIDGE, TUNNEL} & set(links) == ({BRIDGE, TUNNEL} if present else set())
-        assert (BRIDGE in self._bridges()) is present
+        assert self.daemon.overlay_namespace.exists() is present
         if present:
             assert links[TUNNEL]["master"] == BRIDGE
             assert links[TUNNEL]["linkinfo"]["info_data"]["id"] == 4097
@@ -96,12 +97,12 @@ class World:
     def _there(self) -> bool:
         return self.daemon.http("GET", f"{SANDBOXES}/work").status == 200
 
-    def _bridges(self) -> set[str]:
-        listed = json.loads(self.daemon.run("nft", "-j", "list", "set", "inet", "towline", "bridges"))
-        return set(listed["nftables"][1]["set"].get("elem", ()))
+    def index(self, name: str) -> int:
+        (link,) = json.loads(self.daemon.run_apart("ip", "-j", "link", "show", name))
+        return int(link["ifindex"])
 
     def _rows(self) -> set[tuple[str, str]]:
-        shown = json.loads(self.daemon.run("bridge", "-j", "fdb", "show", "dev", TUNNEL))
+        shown = json.loads(self.daemon.run_apart("bridge", "-j", "fdb", "show", "dev", TUNNEL))
         return {(row["mac"], row["dst"]) for row in shown if "dst" in row}
 
 
@@ -212,7 +213,45 @@ def test_after_a_reboot_all_is_made_again(world: World) -> None:
     world.restore(("ov",), running=True)
     world.daemon.kill()
     world.daemon.run("nft", "flush", "ruleset")
-    for name in (TUNNEL, BRIDGE):
-        world.daemon.run("ip", "link", "del", name)
+    world.daemon.run("umount", str(world.daemon.overlay_namespace))
     world.daemon.start()
     eventually(world.check)
+
+
+def test_a_pin_that_somebody_takes_away_is_put_back_and_the_traffic_goes_on(world: World) -> None:
+    world.restore(("ov",), running=True)
+    eventually(world.check)
+    index = world.index(BRIDGE)
+    pin = str(world.daemon.overlay_namespace)
+    world.daemon.run("umount", pin)
+    assert world.daemon.http("POST", "/towline/v1/repair").status == 200
+    assert world.index(BRIDGE) == index
+    world.daemon.kill()
+    world.daemon.start()
+    eventually(world.check)
+    assert world.index(BRIDGE) == index
+
+
+def test_what_a_daemon_before_left_in_the_hosts_namespace_goes(world: World) -> None:
+    """Bridge, tunnel and host end, as they were when overlay networks had no namespace of their own."""
+    world.restore(("ov",), running=True)
+    eventually(world.check)
+    work = boxes.inspect(world.daemon, "work")
+    netns = work["netns"]
+    (endpoint,) = (e for e in work["endpoints"] if e["network_name"] == "ov")
+    world.daemon.kill()
+    world.daemon.run("umount", str(world.daemon.overlay_namespace))
+    world.daemon.overlay_namespace.unlink()  # sandboxes have the mount too, and lose it with its file
+    for command in (
+        f"ip link add {BRIDGE} type bridge",
+        f"ip link set {BRIDGE} alias towline:network:{ID}",
+        f"ip link add {TUNNEL} type vxlan id 4097 dstport 4789 local 192.0.2.1 nolearning proxy",
+        f"ip link set {TUNNEL} master {BRIDGE} alias towline:tunnel:{ID}",
+        f"ip link add {endpoint['host_link']} type veth peer name eth0 netns {netns}",
+        f"ip link set {endpoint['host_link']} master {BRIDGE} alias towline:endpoint:{endpoint['id']}",
+    ):
+        eventually(partial(world.daemon.run, *command.split()))  # until the namespace has ended
+    world.daemon.start()
+    eventually(world.check)
+    names = {link["ifname"] for link in json.loads(world.daemon.run("ip", "-j", "link"))}
+    assert not {BRIDGE, TUNNEL, endpoint["host_link"]} & names

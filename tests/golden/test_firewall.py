@@ -17,7 +17,7 @@ from towline.firewall import (
     published_elements,
     vtep_elements,
 )
-from towline.model.desired import FamilyRules, GatewayMode, NetworkRules
+from towline.model.desired import FamilyRules, GatewayMode, NetworkRules, apart, is_apart
 from towline.model.ruleset import Chain, Table, TableId
 
 Golden = Callable[[str, str], None]
@@ -39,7 +39,11 @@ def describe(family: FamilyRules | None) -> str:
 def section(network: NetworkRules, elements: str) -> str:
     flags = [
         name
-        for name, on in (("icc=false", not network.icc), ("internal", network.internal), ("sealed", network.sealed))
+        for name, on in (
+            ("icc=false", not network.icc),
+            ("internal", network.internal),
+            ("overlay", is_apart(network.bridge)),
+        )
         if on
     ]
     flags += [f"trusted {' '.join(network.trusted)}"] * bool(network.trusted)
@@ -62,7 +66,6 @@ def test_networks(golden: Golden) -> None:
         rules(FamilyRules(snat="192.0.2.1"), FamilyRules(snat="2001:db8::1")),
         rules(FamilyRules(masquerade=False, snat="192.0.2.1")),
         rules(trusted=("eth1", "wg0", "eth1")),
-        rules(NAT, NAT, sealed=True),
     ]
     golden("firewall-networks", "\n".join(section(n, render_elements(network_elements(n), base())) for n in networks))
 
@@ -74,6 +77,7 @@ def test_endpoints(golden: Golden) -> None:
         (rules(), addresses[:1]),
         (rules(None, FamilyRules()), addresses[1:]),
         (rules(icc=False), addresses[:1]),
+        (NetworkRules(apart("br-1"), FamilyRules("isolated"), FamilyRules("isolated")), addresses),
     ]
     texts = [
         section(network, render_elements(endpoint_elements(network, "veth1", "02:42:ac:12:00:02", own), base()))

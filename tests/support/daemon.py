@@ -204,6 +204,17 @@ class Daemon:
         """Run a command in the daemon's network namespace; its stdout."""
         return self.namespace.run(command, check=check)
 
+    @property
+    def overlay_namespace(self) -> Path:
+        """Where it is pinned, while an overlay network is on this host."""
+        return self.exec_root / "netns" / "overlay"
+
+    def run_apart(self, *command: str, check: bool = True) -> str:
+        """Run a command in the namespace for overlay networks; its stdout, "" if there is none."""
+        if not self.overlay_namespace.exists():
+            return ""
+        return self.run("nsenter", f"--net={self.overlay_namespace}", *command, check=check)
+
     def rss_kib(self) -> int:
         """Resident memory now, in KiB."""
         status = Path(f"/proc/{self.pid}/status").read_text()

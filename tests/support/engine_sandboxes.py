@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from tests.support.engine import World
 from towline.control.controller import Controller
+from towline.model.desired import kernel_name
 from towline.model.endpoint import EndpointConfig
 from towline.model.requests import CreateNetwork, CreateSandbox, PoolRequest
 from towline.model.sandbox import Sandbox
@@ -28,7 +29,7 @@ def sandbox(engine: Controller, name: str = "c1") -> Sandbox:
 
 
 def plugs(world: World) -> set[str]:
-    return {name for name in world.links.links if name.startswith("veth")}
+    return {name for name in world.links.links if kernel_name(name).startswith("veth")}
 
 
 async def until(condition: Callable[[], bool]) -> None:

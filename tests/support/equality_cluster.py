@@ -95,7 +95,7 @@ def _assert_kernel(
 ) -> None:
     """Tunnels of exactly the networks with endpoints here, and on them a row for each endpoint elsewhere."""
     here = {network for network, peers in endpoints.items() if any(p["node"] == node for p in peers.values())}
-    links = {link["ifname"] for link in json.loads(host.net.run(["ip", "-j", "link"]))}
+    links = {link["ifname"] for link in json.loads(host.daemon.run_apart("ip", "-j", "link") or "[]")}
     overlays = {name for name in links if name.startswith("vx-")}
     assert overlays == {f"vx-{network[:12]}" for network in here}, f"tunnels of {host.address}"
     for network in here:
@@ -111,11 +111,11 @@ def _assert_kernel(
 
 def fdb(host: Host, device: str) -> Rows:
     """MAC -> VTEP."""
-    rows = json.loads(host.net.run(["bridge", "-j", "fdb", "show", "dev", device]) or "[]")
+    rows = json.loads(host.daemon.run_apart("bridge", "-j", "fdb", "show", "dev", device) or "[]")
     return {row["mac"]: row["dst"] for row in rows if "dst" in row}
 
 
 def neighbours(host: Host, device: str) -> Rows:
     """Address -> MAC, permanent ones."""
-    rows = json.loads(host.net.run(["ip", "-j", "neigh", "show", "dev", device, "nud", "permanent"]) or "[]")
+    rows = json.loads(host.daemon.run_apart("ip", "-j", "neigh", "show", "dev", device, "nud", "permanent") or "[]")
     return {row["dst"]: row["lladdr"] for row in rows}

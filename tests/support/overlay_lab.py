@@ -5,6 +5,7 @@ No daemon: the driver says what must be, the kernel's contracts make it, rows co
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from tests.support.netns import Namespace, namespace, veth
 from towline.drivers.contract import Driver
 from towline.drivers.overlay import VNI_LIST, UnderlayHolder
 from towline.drivers.registry import builtin_drivers
-from towline.firewall import base, data_path_elements, endpoint_elements, network_elements, vtep_elements
+from towline.firewall import OVERLAY, base, data_path_elements, endpoint_elements, vtep_elements
 from towline.kernel.contract import AddElements, AddTable, DeleteElements
 from towline.kernel.real import RealKernel
 from towline.model.cluster import Peer, Underlay
@@ -93,18 +94,20 @@ class Node:
         desired = self.driver.desired(network)
         assert desired.bridge is not None
         assert desired.tunnel is not None
-        assert desired.rules is not None
         assert self.ns.call(self.kernel.links.create_bridges, [desired.bridge]) == [None]
         assert self.ns.call(self.kernel.tunnels.create, [desired.tunnel]) == [None]
-        self.ns.call(self.kernel.nft.commit, [AddElements(network_elements(desired.rules))])
         self.present[network.id] = desired
         return desired
+
+    def run_apart(self, *command: str) -> str:
+        """In the namespace for overlay networks."""
+        return self.ns.run(["nsenter", f"--net=/proc/{os.getpid()}/fd/{self.kernel.place.fileno()}", *command])
 
     def plug(self, container: Container) -> None:
         attached = self.driver.attach(container.network, container.endpoint)
         assert attached is not None
         made = attached.interface
-        guard = endpoint_elements(attached.rules, made.host_name, made.mac, made.addresses)
+        guard = endpoint_elements(attached.rules, container.endpoint.host_link, made.mac, made.addresses)
         self.ns.call(self.kernel.nft.commit, [AddElements(guard)])
         self.ns.call(self.kernel.sandboxes.join, container.ns.path, made)
         self.ns.call(self.kernel.sandboxes.announce, container.ns.path, made)
@@ -116,7 +119,7 @@ class Node:
         assert attached is not None
         made = attached.interface
         self.ns.call(self.kernel.sandboxes.leave, container.ns.path, [made.host_name])
-        guard = endpoint_elements(attached.rules, made.host_name, made.mac, made.addresses)
+        guard = endpoint_elements(attached.rules, container.endpoint.host_link, made.mac, made.addresses)
         self.ns.call(self.kernel.nft.commit, [DeleteElements(guard)])
         self.containers.remove(container)
 
@@ -184,7 +187,7 @@ def lab(count: int, *, ipv6: bool = False, mtu: int = 1500) -> Iterator[Lab]:
 
 def _node(switch: Namespace, ns: Namespace, number: int, ipv6: bool, mtu: int, cleanup: ExitStack) -> Node:
     _host(switch, ns, number, mtu)
-    kernel = ns.call(RealKernel)
+    kernel = ns.call(RealKernel, apart_tables=[OVERLAY])
     cleanup.callback(kernel.close)
     vtep = f"2001:db8::{number:x}" if ipv6 else f"192.0.2.{number}"
     place = UnderlayHolder(Underlay(vtep, PORT, mtu))

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from towline.control.apply import Applier
-from towline.control.compare import Difference, Obstructed, compare_links
+from towline.control.compare import Difference, Hold, LetGo, Obstructed, RemoveLink, compare_links
 from towline.control.compare_tunnels import compare_rows
 from towline.control.forwarding import Forwarding
 from towline.control.reconcile import Reconciler
@@ -25,7 +25,7 @@ from towline.kernel.fake_nft import FakeNft
 from towline.kernel.fake_sandboxes import FakeFlows, FakeSandboxes
 from towline.kernel.fake_tunnels import FakeTunnels
 from towline.model.cluster import Peer, Underlay
-from towline.model.desired import Bridge, Row, Vxlan
+from towline.model.desired import Bridge, Row, Vxlan, kernel_name
 from towline.model.endpoint import Endpoint
 from towline.model.errors import KernelError
 from towline.model.network import Network, Pool
@@ -33,7 +33,7 @@ from towline.store.contract import Delete, Put
 from towline.store.memory import MemoryStore
 
 ID = "z5nsxvc6w0hkp7e1q8m2b4d9r"
-BR, VX = "br-z5nsxvc6w0hk", "vx-z5nsxvc6w0hk"
+BR, VX = "overlay/br-z5nsxvc6w0hk", "overlay/vx-z5nsxvc6w0hk"
 NETWORK = Network(
     ID,
     "ov",
@@ -43,7 +43,7 @@ NETWORK = Network(
     scope="swarm",
     pools=(Pool("10.0.1.0/24"),),
     options={VNI_LIST: "4097"},
-    link=BR,
+    link=kernel_name(BR),
 )
 HERE = Endpoint("e1", "web", ID, ifname="eth0")
 P2 = Peer("e2", ID, "n2", "192.0.2.2", "02:00:00:00:00:02", ipv4="10.0.1.2/24")
@@ -241,6 +241,7 @@ def test_several_rows_of_nobodys_mac_all_go() -> None:
 def test_names_that_concern_nobody(node: Node) -> None:
     assert not node.reconciler.concerns("vx-000000000000")
     assert not node.reconciler.concerns("vx-")
+    assert not node.reconciler.concerns(kernel_name(VX))
     assert node.reconciler.compare_rows_of("eth0") == []
 
 
@@ -249,6 +250,44 @@ def test_outside_a_cluster_nothing_is_wanted(node: Node) -> None:
     node.place.underlay = None
     assert not node.reconciler.compare_rows_of(VX)
     assert {d.act.name for d in node.compare() if d.sweep and hasattr(d.act, "name")} == {BR, VX}
+
+
+def test_what_another_release_made_in_the_hosts_namespace_goes(node: Node) -> None:
+    """Same names, same marks; the ones that are wanted are made beside them first."""
+    node.repair()
+    for name in (BR, VX):
+        link = node.links.links[name]
+        node.links.links[kernel_name(name)] = replace(link, name=kernel_name(name), index=link.index + 100, vxlan=None)
+    assert {d.act for d in node.compare()} == {RemoveLink(kernel_name(BR)), RemoveLink(kernel_name(VX))}
+    assert all(d.sweep for d in node.compare())
+    node.repair()
+    assert set(node.links.links) == {BR, VX}
+
+
+def test_what_is_there_without_a_mark_is_ours(node: Node) -> None:
+    """As a crash leaves it that came between a tunnel and its alias; the kernel's own links are another matter."""
+    node.repair()
+    node.links.add_foreign("overlay/sit0", "sit")
+    node.links.add_foreign("overlay/vx-000000000000", "vxlan")
+    node.links.add_foreign("vx-000000000000", "vxlan")
+    assert [d.act for d in node.compare()] == [RemoveLink("overlay/vx-000000000000")]
+
+
+def test_the_namespace_is_pinned_while_a_network_is_in_it(node: Node) -> None:
+    node.repair()
+    assert node.links.pinned
+    node.links.pinned = False
+    assert [d.act for d in node.compare()] == [Hold()]
+    node.repair()
+    assert node.links.pinned
+    node.place.underlay = None
+    node.repair()
+    assert not node.links.pinned
+    assert node.compare() == []
+    node.links.pinned = True
+    assert [d.act for d in node.compare()] == [LetGo()]
+    node.repair()
+    assert not node.links.pinned
 
 
 def test_a_refused_repair_is_told(node: Node) -> None:

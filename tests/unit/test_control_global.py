@@ -16,6 +16,7 @@ from tests.support.engine_sandboxes import asking, plugs, sandbox, start, until
 from tests.support.global_networks import NODE, UNDERLAY, FakeGlobals, clustered, elsewhere, overlay
 from towline.control.controller import Controller
 from towline.control.drift import Touched
+from towline.firewall import OVERLAY
 from towline.kernel.contract import VxlanState
 from towline.model.cluster import Block, Peer
 from towline.model.desired import Row
@@ -25,7 +26,7 @@ from towline.model.network import Pool
 from towline.model.requests import CreateNetwork, PoolRequest
 from towline.model.sandbox import PortBinding
 
-BRIDGE, TUNNEL = "br-0zqk3v7n1mhx", "vx-0zqk3v7n1mhx"
+BRIDGE, TUNNEL = "overlay/br-0zqk3v7n1mhx", "overlay/vx-0zqk3v7n1mhx"
 OV = overlay()
 
 
@@ -42,6 +43,11 @@ async def node(world: World) -> AsyncIterator[tuple[Controller, FakeGlobals]]:
 
 def made(world: World) -> set[str]:
     return {name for name in world.links.links if name in (BRIDGE, TUNNEL)}
+
+
+def guarded(world: World) -> set[str]:
+    """Ports that the firewall guards in the namespace for overlay networks."""
+    return {key[:16].rstrip(b"\0").decode() for key in world.nft.tables[OVERLAY].elements["port_mac"]}
 
 
 async def drained(world: World) -> None:
@@ -69,13 +75,13 @@ async def test_the_first_endpoint_makes_it_and_the_last_takes_it_along(
         f"towline:tunnel:{OV.id}",
     )
     assert world.tunnels.rows(TUNNEL) == [Row("02:00:00:00:01:01", "192.0.2.2", ("10.0.0.201",))]
-    assert BRIDGE in world.bridges()
+    assert guarded(world) != set()
     await start(engine, asking("bb", "ov"))
     await engine.stop_sandbox("aa", grace=0)
     assert made(world) == {BRIDGE, TUNNEL}
     await engine.stop_sandbox("bb", grace=0)
     assert not world.links.links.get(TUNNEL) or not world.links.links[TUNNEL].up
-    assert BRIDGE not in world.bridges()
+    assert guarded(world) == set()
     await drained(world)
     assert await engine.diagnose() == []
 
@@ -137,7 +143,7 @@ async def test_a_first_join_that_is_refused_leaves_nothing(
         await engine.start_sandbox("aa")
     await drained(world)
     assert (plugs(world), sandbox(engine, "aa").state) == (set(), "created")
-    assert BRIDGE not in world.bridges()
+    assert guarded(world) == set()
     assert await engine.diagnose() == []
     await engine.start_sandbox("aa")
     assert made(world) == {BRIDGE, TUNNEL}
@@ -206,7 +212,7 @@ async def test_its_vxlan_id_is_still_with_a_network_that_goes(
     await cluster.replica.set_networks([other], [OV.id])
     await start(engine, asking("bb", "ow"))
     assert TUNNEL not in world.links.links
-    assert "vx-1zqk3v7n1mhx" in world.links.links
+    assert "overlay/vx-1zqk3v7n1mhx" in world.links.links
 
 
 # a daemon that comes back

@@ -10,13 +10,15 @@ from towline.control.tunnel_acts import MakeTunnel, RepairTunnel, SetRows
 from towline.firewall import admit_changes
 from towline.kernel.contract import Link
 from towline.kernel.nft_types import definition
-from towline.model.desired import ALIAS_PREFIX, Bridge, Defaults, Interface, Parent, Vxlan
+from towline.model.desired import ALIAS_PREFIX, Bridge, Defaults, Interface, Parent, Vxlan, is_apart
 from towline.model.info import Finding
 from towline.model.inner import Inner
 from towline.model.network import Network
 from towline.model.ruleset import Chain, DeleteForeign, Element, ForeignChain, InsertForeign, Set, Table, TableState
 from towline.model.sandbox import Sandbox
 from towline.plan.sandbox import SandboxDesired
+
+_KINDS = frozenset({"bridge", "vxlan", "veth"})
 
 
 class MakeBridge(msgspec.Struct, frozen=True):
@@ -87,6 +89,14 @@ class DropNamespace(msgspec.Struct, frozen=True):
     path: str
 
 
+class Hold(msgspec.Struct, frozen=True):
+    """Pin the namespace for overlay networks."""
+
+
+class LetGo(msgspec.Struct, frozen=True):
+    """Unpin it if nothing of ours is in it."""
+
+
 class WriteSysctl(msgspec.Struct, frozen=True):
     path: str
     value: str
@@ -112,6 +122,8 @@ Act = (
     | AddMembers
     | DropMembers
     | DropNamespace
+    | Hold
+    | LetGo
     | WriteSysctl
     | ChangeForeign
 )
@@ -137,11 +149,11 @@ def compare_links(
     must be there and are compared elsewhere (`compare_tunnels`, `parents`). possible: name -> alias of those that may
     be there (`control.encryption`)."""
     by_name = {link.name: link for link in links}
-    by_alias = {link.alias: link for link in links}
+    by_alias = {(link.alias, is_apart(link.name)): link for link in links}
     expected = {**(possible or {}), **{other.name: other.alias for other in others}}
     found: list[Difference] = []
     for network, bridge in desired:
-        link = by_name.get(bridge.name) or by_alias.get(bridge.alias)
+        link = by_name.get(bridge.name) or by_alias.get((bridge.alias, is_apart(bridge.name)))
         expected[link.name if link else bridge.name] = bridge.alias
         if (difference := compare_bridge(network, bridge, link)) is not None:
             found.append(difference)
@@ -150,18 +162,23 @@ def compare_links(
             expected[interface.host_name] = interface.alias
             if (missing := compare_interface(sandbox, will, interface, by_name)) is not None:
                 found.append(missing)
+    strangers = (link for link in links if link.name not in leaving and expected.get(link.name) != link.alias)
     found.extend(
-        Difference(
-            Finding(
-                f"link {link.name}", f"carries our mark {link.alias}, but the store knows nothing of it", "delete it"
-            ),
-            RemoveLink(link.name),
-            sweep=True,
-        )
-        for link in links
-        if link.alias.startswith(ALIAS_PREFIX) and link.name not in leaving and expected.get(link.name) != link.alias
+        Difference(Finding(f"link {link.name}", mark, "delete it"), RemoveLink(link.name), sweep=True)
+        for link in strangers
+        if (mark := _mark(link, expected))
     )
     return found
+
+
+def _mark(link: Link, expected: Collection[str]) -> str:
+    """By what a link that the store does not know is ours, in words; "" if it is not. In the namespace for overlay
+    networks everything is that is of a kind that we make there."""
+    if link.alias.startswith(ALIAS_PREFIX):
+        return f"carries our mark {link.alias}, but the store knows nothing of it"
+    if is_apart(link.name) and link.kind in _KINDS and link.name not in expected:
+        return "is in the namespace for overlay networks, but the store knows nothing of it"
+    return ""
 
 
 def compare_bridge(network: Network, bridge: Bridge, link: Link | None) -> Difference | None:
@@ -237,6 +254,18 @@ def _setting_problems(bridge: Bridge, link: Link) -> list[str]:
     if link.route_localnet != bridge.route_localnet:
         problems.append(f"route_localnet is {int(link.route_localnet)}, not {int(bridge.route_localnet)}")
     return problems
+
+
+def compare_hold(bridges: Iterable[Bridge], links: Iterable[Link], *, held: bool) -> list[Difference]:
+    """held: is the namespace for overlay networks pinned? Whoever makes a bridge in it pins it as well, and whoever
+    removes the last link unpins it."""
+    subject = "network namespace for overlay networks"
+    needed = any(is_apart(bridge.name) for bridge in bridges)
+    if needed and not held:
+        return [Difference(Finding(subject, "is not pinned: it would end with the daemon", "pin it"), Hold())]
+    if held and not needed and not any(is_apart(link.name) and link.kind in _KINDS for link in links):
+        return [Difference(Finding(subject, "is pinned, but no network is in it", "unpin it"), LetGo(), sweep=True)]
+    return []
 
 
 def compare_pins(sandboxes: Iterable[Sandbox], pins: Iterable[str]) -> list[Difference]:

@@ -8,7 +8,7 @@ from towline.control.compare import compare_bridge, compare_interface
 from towline.dns.config import RESOLVER
 from towline.drivers.registry import Drivers
 from towline.kernel.contract import Inside, Kernel
-from towline.model.desired import Defaults, Interface, Slave
+from towline.model.desired import Defaults, Interface, Slave, kernel_name
 from towline.model.endpoint import Endpoint, Published
 from towline.model.errors import NamespaceGone, NotANamespace, TowlineError
 from towline.model.info import EndpointPath, PathStep
@@ -79,7 +79,7 @@ class Explainer:
         unserved: str,
     ) -> Iterator[PathStep]:
         yield _names(endpoint, unserved)
-        interface = next((i for i in will.interfaces if i.host_name == endpoint.host_link), None)
+        interface = next((i for i in will.interfaces if kernel_name(i.host_name) == endpoint.host_link), None)
         if interface is None:
             yield PathStep("interface", "none: the sandbox does not run, or the network has no interfaces")
             return

@@ -8,7 +8,7 @@ from pathlib import Path
 from towline.ipam.prefixes import PrefixSet
 from towline.kernel.contract import Link, Links
 from towline.model.cluster import HostInterface
-from towline.model.desired import ALIAS_PREFIX
+from towline.model.desired import ALIAS_PREFIX, is_apart
 from towline.model.view import View
 
 RESOLV_CONF = Path("/etc/resolv.conf")
@@ -49,7 +49,11 @@ def host_interfaces(links: Links, view: View) -> list[HostInterface]:
     def own(link: Link) -> bool:
         return link.alias.startswith(ALIAS_PREFIX) or view.network_with_link(link.name) is not None
 
-    return [HostInterface(link.name, link.up, link.addresses, link.kind, own(link)) for link in links.dump()]
+    return [
+        HostInterface(link.name, link.up, link.addresses, link.kind, own(link))
+        for link in links.dump()
+        if not is_apart(link.name)
+    ]
 
 
 def _name_servers(path: Path) -> list[str]:

@@ -16,7 +16,7 @@ from towline.control.parents import Parents
 from towline.control.undo import UndoStack
 from towline.control.work import Outcome, Realisation, Work
 from towline.kernel.contract import Kernel, Link
-from towline.model.desired import ALIAS_PREFIX, Bridge, Vxlan
+from towline.model.desired import ALIAS_PREFIX, Bridge, Vxlan, is_apart
 from towline.model.errors import Failure, KernelError, TowlineError
 from towline.model.network import SWARM, Network
 from towline.plan.rows import rows_of
@@ -157,7 +157,7 @@ class Realiser:
                 f"link {found.name} of this host stands where the tunnel of network {network.name} should:"
                 " rename it, or delete it"
             )
-        if not found.alias.startswith(f"{ALIAS_PREFIX}tunnel:"):
+        if not (found.alias.startswith(f"{ALIAS_PREFIX}tunnel:") or is_apart(found.name)):
             return Failure(
                 f"network {network.name} needs VXLAN id {vxlan.vni} on UDP port {vxlan.port}, which link {found.name}"
                 " of this host has: delete that link, or make the cluster with another --data-path-port"

@@ -19,7 +19,9 @@ from towline.control.compare import (
     Difference,
     DropMembers,
     DropNamespace,
+    Hold,
     Join,
+    LetGo,
     MakeBridge,
     MakeParent,
     Obstructed,
@@ -31,6 +33,7 @@ from towline.control.compare import (
     WriteSysctl,
     compare_bridge,
     compare_foreign,
+    compare_hold,
     compare_interface,
     compare_links,
     compare_pins,
@@ -47,7 +50,7 @@ from towline.control.work import Realisation
 from towline.drivers.registry import Drivers
 from towline.firewall import base
 from towline.kernel.contract import Kernel, Link
-from towline.model.desired import Bridge, Interface
+from towline.model.desired import Bridge, Interface, is_apart, kernel_name
 from towline.model.errors import KernelError, NamespaceGone, NotANamespace, TowlineError
 from towline.model.inner import NOTHING
 from towline.model.network import Network
@@ -117,6 +120,7 @@ class Reconciler:
             *self._compare_insides(plugged, {d.act.interface.host_name for d in outside if isinstance(d.act, Join)}),
             *self._compare_rules(realisations, plugged),
             *compare_pins((sandbox for sandbox, _ in plugged), self._kernel.sandboxes.pinned(self._namespaces)),
+            *compare_hold((bridge for _, bridge in _bridges(realisations)), links, held=self._kernel.links.held()),
         ]
 
     def _compare_insides(self, plugged: Sequence[Plugged], found: Collection[str]) -> Iterator[Difference]:
@@ -142,14 +146,14 @@ class Reconciler:
             return []
         if (tunnel := self._tunnels.named(name)) is not None:
             return self._tunnels.compare_one(*tunnel)
-        network = self._view.network_with_link(name)
+        network = self._view.network_with_link(kernel_name(name))
         found = self._compare_bridge(network) if network else self._compare_interface(name)
         return [*([] if found is None else [found]), *self._compare_parent(name)]
 
     def concerns(self, name: str) -> bool:
         """Whether a link of this name belongs to the store's objects; from memory alone."""
-        known = self._view.network_with_link(name) or self._view.endpoint_with_link(name) or self._tunnels.named(name)
-        return known is not None
+        bare, view = kernel_name(name), self._view
+        return bool(view.network_with_link(bare) or view.endpoint_with_link(bare) or self._tunnels.named(name))
 
     def compare_rows_of(self, name: str) -> list[Difference]:
         """The rows of one tunnel, after a notification about them."""
@@ -159,7 +163,7 @@ class Reconciler:
     def agrees(self, name: str, link: Link | None) -> bool:
         """Whether a link as a notification shows it, without addresses, is the bridge that the store wants. From memory
         alone, so that the event loop may ask."""
-        found = self._view.networks_with_link(name)
+        found = self._view.networks_with_link(kernel_name(name))
         network = found[0] if len(found) == 1 else None
         bridge = desired_now(network, self._view, self._drivers).bridge if network is not None else None
         if network is None or bridge is None or link is None:
@@ -170,7 +174,7 @@ class Reconciler:
         bridge = desired_now(network, self._view, self._drivers).bridge
         if bridge is None:
             return None
-        return compare_bridge(network, bridge, self._kernel.links.find(bridge.name) or self._marked(bridge.alias))
+        return compare_bridge(network, bridge, self._kernel.links.find(bridge.name) or self._marked(bridge))
 
     def _compare_parent(self, name: str) -> list[Difference]:
         """A link that interfaces are made on, and those: they go with it, and nobody tells."""
@@ -187,12 +191,13 @@ class Reconciler:
             return differences
         return [*differences, *self._compare_insides(plugged, ())]
 
-    def _marked(self, alias: str) -> Link | None:
+    def _marked(self, bridge: Bridge) -> Link | None:
         """A link whose name somebody changed. Rare, so it may take a dump."""
-        return next((link for link in self._kernel.links.dump() if link.alias == alias), None)
+        links = (link for link in self._kernel.links.dump() if link.alias == bridge.alias)
+        return next((link for link in links if is_apart(link.name) is is_apart(bridge.name)), None)
 
     def _compare_interface(self, name: str) -> Difference | None:
-        endpoint = self._view.endpoint_with_link(name)
+        endpoint = self._view.endpoint_with_link(kernel_name(name))
         sandbox = self._view.sandbox(endpoint.sandbox) if endpoint else None
         if sandbox is None:
             return None
@@ -257,6 +262,10 @@ class Reconciler:
                     raise refused
             case DropNamespace(path):
                 self._kernel.sandboxes.drop(path)
+            case Hold():
+                self._kernel.links.hold()
+            case LetGo():
+                self._kernel.links.let_go()
             case WriteSysctl(path, value):
                 self._kernel.sysctl.write(path, value)
             case Join(netns=netns, interface=interface, clear=clear):

@@ -1,4 +1,5 @@
-"""The overlay driver: one bridge without addresses per network, and a VXLAN device as its way to the other hosts.
+"""The overlay driver: one bridge without addresses per network, and a VXLAN device as its way to the other hosts, both
+in the node's own namespace for overlay networks.
 
 Options and texts: moby daemon/libnetwork/drivers/overlay (docker-api facts 5.5). A network may have several subnets;
 they share its first VXLAN id.
@@ -26,7 +27,10 @@ from towline.model.desired import (
     NetworkRules,
     Route,
     Vxlan,
+    apart,
     endpoint_alias,
+    is_apart,
+    kernel_name,
     network_alias,
     stable_mac,
     tunnel_alias,
@@ -110,8 +114,9 @@ def tunnel_name(network_id: str) -> str:
 
 
 def bridge_of_tunnel(name: str) -> str:
-    """The name of the bridge that a tunnel of this name would be a port of; "" if it is none of ours."""
-    return f"br-{name[3:]}" if name.startswith("vx-") else ""
+    """The kernel's name of the bridge that a tunnel of this name would be a port of; "" if it is none of ours."""
+    bare = kernel_name(name)
+    return f"br-{bare[3:]}" if is_apart(name) and bare.startswith("vx-") else ""
 
 
 class UnderlayHolder:
@@ -164,14 +169,14 @@ class OverlayDriver:
         if underlay is None or not options.vnis or (options.encrypted and not underlay.secure):
             return NOTHING
         bridge = Bridge(
-            name=bridge_name(network.id),
+            name=apart(bridge_name(network.id)),
             alias=network_alias(network.id),
             mac=stable_mac(network.id),
             mtu=mtu,
             ipv6_off=True,
         )
         tunnel = Vxlan(
-            name=tunnel_name(network.id),
+            name=apart(tunnel_name(network.id)),
             alias=tunnel_alias(network.id),
             mac=stable_mac(f"tunnel {network.id}"),
             vni=options.vnis[0],
@@ -181,7 +186,7 @@ class OverlayDriver:
             bridge=bridge.name,
             secure=underlay.secure if options.encrypted else "",
         )
-        return Desired(bridge=bridge, rules=_rules(network), tunnel=tunnel)
+        return Desired(bridge=bridge, tunnel=tunnel)
 
     def _mtu(self, options: OverlayOptions, underlay: Underlay) -> int:
         return usable_mtu(options.mtu, underlay, deduction=self._place.deduction if options.encrypted else 0)
@@ -192,7 +197,7 @@ class OverlayDriver:
         if bridge is None:
             return None
         interface = Interface(
-            host_name=endpoint.host_link,
+            host_name=apart(endpoint.host_link),
             alias=endpoint_alias(endpoint.id),
             bridge=bridge.name,
             name=endpoint.ifname,
@@ -227,10 +232,9 @@ def _siblings(network: Network, endpoint: Endpoint) -> tuple[Route, ...]:
 def _rules(network: Network) -> NetworkRules:
     family = FamilyRules(mode="isolated", masquerade=False)
     return NetworkRules(
-        bridge=bridge_name(network.id),
+        bridge=apart(bridge_name(network.id)),
         ipv4=family if network.enable_ipv4 else None,
         ipv6=family if network.enable_ipv6 else None,
-        sealed=True,
     )
 
 

@@ -14,3 +14,4 @@ from towline.firewall.foreign import FOREIGN_CHAINS as FOREIGN_CHAINS
 from towline.firewall.foreign import admit_changes as admit_changes
 from towline.firewall.foreign import admit_rule as admit_rule
 from towline.firewall.foreign import withdraw_changes as withdraw_changes
+from towline.firewall.names import OVERLAY as OVERLAY

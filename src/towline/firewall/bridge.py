@@ -3,6 +3,9 @@
 By port, not by bridge: `meta ibrname` needs a kernel option that not every kernel has (NFT_BRIDGE_META).
 A lookup by interface name is most of what a frame costs here: what nearly every frame is comes first, with one lookup
 in each of the two hooks.
+
+Overlay networks have a table of their own in a namespace of their own, where there are only tunnels and endpoints, and
+nothing beyond anti-spoofing to decide: a frame from another host costs one comparison.
 """
 
 from __future__ import annotations
@@ -35,23 +38,33 @@ from towline.model.ruleset import Chain, Hook, Rule
 _PREROUTING, _FORWARD = 0, 2
 _IP, _ARP, _IP6 = (equal(ETHER_TYPE, number.to_bytes(2, "big")) for number in (0x0800, 0x0806, 0x86DD))
 _ICMP6 = bytes((58,))
+_GUARDED = Rule("guarded port", (*member("guarded", IIFNAME), goto("guard")))
+TUNNEL_PREFIX = b"vx-"
+"""How the names of tunnels begin (`drivers.overlay`), and of no endpoint's port."""
+
 _ROUTER_ADVERT, _NEIGHBOUR_SOLICIT, _NEIGHBOUR_ADVERT, _REDIRECT = 134, 135, 136, 137
 
 
 def chains() -> tuple[Chain, ...]:
-    return (_prerouting(), _guard(), _guard_arp(), _guard_ip6(), _forward())
+    return (_prerouting(*_own_address(), _GUARDED), _guard(), _guard_arp(), _guard_ip6(), _forward())
 
 
-def _prerouting() -> Chain:
+def overlay_chains() -> tuple[Chain, ...]:
+    """The other hosts guard their endpoints; whoever is no node's is not let in by the host's rules."""
+    tunnel = Rule("from another host", (*equal(IIFNAME, TUNNEL_PREFIX), ACCEPT))
+    rest = Rule("endpoint", (goto("guard"),))
+    return (_prerouting(tunnel, *_own_address(), rest), _guard(), _guard_arp(), _guard_ip6())
+
+
+def _prerouting(*rules: Rule) -> Chain:
+    return Chain("prerouting", Hook("filter", _PREROUTING, BRIDGE_FILTER), rules)
+
+
+def _own_address() -> tuple[Rule, ...]:
     own6 = (*_IP6, *unequal(L4PROTO, _ICMP6), *_own("port_ip6", IP6_SADDR))
-    return Chain(
-        "prerouting",
-        Hook("filter", _PREROUTING, BRIDGE_FILTER),
-        (
-            Rule("own IPv4 address", (*_IP, *_own("port_ip4", IP_SADDR), ACCEPT)),
-            Rule("own IPv6 address", (*own6, ACCEPT)),
-            Rule("guarded port", (*member("guarded", IIFNAME), goto("guard"))),
-        ),
+    return (
+        Rule("own IPv4 address", (*_IP, *_own("port_ip4", IP_SADDR), ACCEPT)),
+        Rule("own IPv6 address", (*own6, ACCEPT)),
     )
 
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 import msgspec
 
 from towline.firewall import keys
-from towline.firewall.names import BRIDGE, INET
-from towline.model.desired import FamilyRules, NetworkRules
+from towline.firewall.names import BRIDGE, INET, OVERLAY
+from towline.model.desired import FamilyRules, NetworkRules, is_apart, kernel_name
 from towline.model.ruleset import Element
 
 _ANY = ("", "0.0.0.0", "::")
@@ -37,9 +37,9 @@ def network_elements(rules: NetworkRules) -> tuple[Element, ...]:
     if rules.icc:
         elements.append(Element(INET, "icc", bridge + bridge))
     for suffix, family in (("4", rules.ipv4), ("6", rules.ipv6)):
-        if family is None or rules.sealed:
+        if family is None:
             elements.append(Element(INET, f"off{suffix}", bridge))
-        elements += _family(bridge, suffix, family, internal=rules.internal or rules.sealed)
+        elements += _family(bridge, suffix, family, internal=rules.internal)
     names = [name for name in dict.fromkeys(rules.trusted) if keys.is_ifname(name)]
     elements += [Element(INET, "trusted", keys.ifname(name) + bridge) for name in names]
     return tuple(elements)
@@ -89,34 +89,41 @@ def endpoint_elements(
     """One bridge port: it may send from its MAC, its addresses and its own link-local address, and with icc=false to
     nobody but the gateway.
 
-    port: the bridge port's interface name on the host. addresses: bare or CIDR, both families. router: it may send
-    from any address, because it forwards.
+    port: what the kernel calls the bridge port. addresses: bare or CIDR, both families. router: it may send from any
+    address, because it forwards. In the namespace for overlay networks every port is guarded, and all ports may talk.
     """
+    table = OVERLAY if is_apart(rules.bridge) else BRIDGE
     interface = keys.ifname(port)
     mac_key = keys.concat(interface, keys.ether(mac))
-    talk = Element(BRIDGE, "icc" if rules.icc else "noicc", interface)
-    elements = [Element(BRIDGE, "guarded", interface), Element(BRIDGE, "port_mac", mac_key), talk]
-    elements += [Element(BRIDGE, "routers", interface)] if router else []
+    elements = [Element(table, "port_mac", mac_key)]
+    if table == BRIDGE:
+        talk = Element(BRIDGE, "icc" if rules.icc else "noicc", interface)
+        elements += [Element(BRIDGE, "guarded", interface), talk]
+    elements += [Element(table, "routers", interface)] if router else []
     own = [text.split("/")[0] for text in addresses]
     if rules.ipv6 is not None:
         own.append(keys.link_local(mac))
     for packed in dict.fromkeys(map(keys.address, own)):
-        elements.append(Element(BRIDGE, "port_ip4" if len(packed) == 4 else "port_ip6", mac_key + packed))
+        elements.append(Element(table, "port_ip4" if len(packed) == 4 else "port_ip6", mac_key + packed))
         if len(packed) == 16:
-            elements.append(Element(BRIDGE, "port_nd6", interface + packed))
+            elements.append(Element(table, "port_nd6", interface + packed))
     return tuple(elements)
 
 
 def guards(element: Element, ports: Collection[str]) -> bool:
     """Whether it restrains one of these bridge ports."""
-    return element.table == BRIDGE and any(element.key.startswith(keys.ifname(port)) for port in ports)
+    tables = {True: OVERLAY, False: BRIDGE}
+    return any(
+        element.table == tables[is_apart(port)] and element.key.startswith(keys.ifname(kernel_name(port)))
+        for port in ports
+    )
 
 
 def published_elements(rules: NetworkRules, published: PublishedPort) -> tuple[Element, ...]:
     """One published port of a container on this network; () where the gateway mode publishes nothing."""
     address = keys.address(published.address)
     suffix, family = ("4", rules.ipv4) if len(address) == 4 else ("6", rules.ipv6)
-    if family is None or rules.internal or rules.sealed or family.mode == "isolated":
+    if family is None or rules.internal or family.mode == "isolated":
         return ()
     elements = [] if family.mode == "routed" else [_dnat(suffix, address, published)]
     if family.mode == "routed" or rules.trusted:

@@ -10,6 +10,8 @@ from towline.model.ruleset import Set, TableId
 
 INET = TableId("inet", "towline")
 BRIDGE = TableId("bridge", "towline")
+OVERLAY = TableId("bridge", "towline-overlay")
+"""In the node's namespace for overlay networks, not in the host's."""
 
 ADMITTED = 0x10000000
 """Mark bit on every forwarded packet that our rules admitted."""
@@ -26,15 +28,18 @@ INET_SETS = (
     Set("secure_ports", ("inet_service",), comment="the data path of encrypted networks"),
     Set("secure_links", ("ifname",), comment="WireGuard interfaces: the only way of encrypted networks"),
 )
-BRIDGE_SETS = (
-    Set("icc", ("ifname",), comment="ports that may talk to other ports"),
-    Set("noicc", ("ifname",), comment="ports that may not talk to other ports"),
-    Set("guarded", ("ifname",), comment="ports that may only use their own addresses"),
+OVERLAY_SETS = (
     Set("routers", ("ifname",), comment="ports that may send from any address"),
     Set("port_mac", ("ifname", "ether_addr"), comment="port, its MAC"),
     Set("port_ip4", ("ifname", "ether_addr", "ipv4_addr"), comment="port, its MAC, its IPv4 addresses"),
     Set("port_ip6", ("ifname", "ether_addr", "ipv6_addr"), comment="port, its MAC, its IPv6 addresses"),
     Set("port_nd6", ("ifname", "@th,64,64", "@th,128,64"), comment="port, what it may answer neighbours for"),
+)
+BRIDGE_SETS = (
+    Set("icc", ("ifname",), comment="ports that may talk to other ports"),
+    Set("noicc", ("ifname",), comment="ports that may not talk to other ports"),
+    Set("guarded", ("ifname",), comment="ports that may only use their own addresses"),
+    *OVERLAY_SETS,
 )
 
 

@@ -66,8 +66,9 @@ class HostRoute(msgspec.Struct, frozen=True):
 
 
 class Links(Protocol):
-    """rtnetlink. Verbs take many items, put all messages into one or two sends, and answer per item: None or the
-    refusal; they raise nothing. Reading raises KernelError."""
+    """rtnetlink, in the host's namespace and in the one for overlay networks: a link's name says where it is
+    (`model.desired.apart`). Verbs take many items, put all messages into one or two sends, and answer per item: None or
+    the refusal; they raise nothing. Reading raises KernelError."""
 
     def create_bridges(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
         """Make each bridge with its MAC, MTU, alias, settings and addresses; it comes up after its settings. EEXIST: a
@@ -97,6 +98,18 @@ class Links(Protocol):
         """Delete links and wait until the kernel has; slow (RCU), grouped by IFLA_GROUP. Absent links are no error."""
         ...
 
+    def held(self) -> bool:
+        """Whether the namespace for overlay networks is pinned, so that what is in it outlives this process."""
+        ...
+
+    def hold(self) -> None:
+        """Pin it; whoever makes a bridge in it finds it pinned. KernelError."""
+        ...
+
+    def let_go(self) -> None:
+        """Unpin it if nothing of ours is in it, as after the removal of its last link. KernelError."""
+        ...
+
     def dump(self) -> list[Link]: ...
     def find(self, name: str) -> Link | None: ...
     def routes(self) -> list[HostRoute]:
@@ -109,7 +122,8 @@ ELSEWHERE = "?"
 
 
 class Tunnels(Protocol):
-    """VXLAN devices and their rows. Many items and messages go in one or two sends. Reading raises KernelError.
+    """VXLAN devices and their rows, in the namespace for overlay networks. Many items and messages go in one or two
+    sends. Reading raises KernelError.
 
     They are found and removed by `Links`, as all links are. Addresses are in canonical form, MACs in lower case.
     """
@@ -150,7 +164,8 @@ class Tunnels(Protocol):
 
 
 class Nft(Protocol):
-    """nfnetlink. One `commit` is one transaction: all or nothing."""
+    """nfnetlink. One `commit` is one transaction: all or nothing. The table for overlay networks is in their namespace;
+    for a moment it may have what is refused in the host's."""
 
     def commit(self, changes: Sequence[NftChange]) -> None:
         """Raises KernelError naming the change that the kernel refused."""
@@ -214,7 +229,7 @@ class Sandboxes(Protocol):
         ...
 
     def pinned(self, directory: str) -> list[str]:
-        """Paths of the namespaces pinned in a directory, and of what a crash left of pins."""
+        """Paths of sandboxes' namespaces pinned in a directory, and of what a crash left of pins."""
         ...
 
     def join(self, path: str, interface: Interface) -> None:
@@ -287,7 +302,7 @@ class Flows(Protocol):
 
 
 class Kernel(Protocol):
-    """Everything above for one network namespace."""
+    """Everything above for the network namespace of a host."""
 
     @property
     def links(self) -> Links: ...

@@ -17,7 +17,7 @@ from towline.kernel.faults import Faults
 from towline.kernel.rtnl import FIRST_INDEX
 from towline.kernel.rtnl_codec import host_route
 from towline.kernel.sysctl import check_path
-from towline.model.desired import Bridge, Parent
+from towline.model.desired import Bridge, Parent, is_apart, kernel_name
 from towline.model.errors import KernelError
 
 _MTU, _MIN_MTU, _MAX_MTU, _IPV6_MIN_MTU = 1500, 68, 65535, 1280
@@ -69,11 +69,12 @@ class FakeSysctl:
 
 
 class FakeLinks:
-    """`links` is the state: name -> Link; put foreign links there. `extra_routes`: routes besides those of addresses.
+    """`links` is the state: name -> Link; put foreign links there. pinned: is the namespace for overlay networks?
+    `extra_routes`: routes besides those of addresses.
 
     Fault steps, all named by the link: "create_bridges" (nothing is made), "configure" (made, without alias and down),
     "set_mtu", "add_address" (made, that part missing), "repair_bridges", "silence", "remove" (the link stays),
-    "ensure_parent" (nothing is made).
+    "ensure_parent" (nothing is made); and "hold".
     """
 
     def __init__(self, sysctl: FakeSysctl | None = None, *, faults: Faults | None = None) -> None:
@@ -82,12 +83,19 @@ class FakeLinks:
         self.links: dict[str, Link] = {}
         self.extra_routes: list[HostRoute] = []
         self._next = FIRST_INDEX
+        self.pinned = False
 
     def create_bridges(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
-        return [self._create(bridge) for bridge in bridges]
+        return self._while_held(bridges, [self._create(bridge) for bridge in bridges])
 
     def repair_bridges(self, bridges: Sequence[Bridge]) -> list[KernelError | None]:
-        return [self._repair(bridge) for bridge in bridges]
+        return self._while_held(bridges, [self._repair(bridge) for bridge in bridges])
+
+    def _while_held(self, bridges: Sequence[Bridge], results: list[KernelError | None]) -> list[KernelError | None]:
+        self.pinned |= any(is_apart(bridge.name) for bridge in bridges)
+        if any(results):
+            self.let_go()
+        return results
 
     def ensure_parent(self, parent: Parent) -> KernelError | None:
         link, operation = self.links.get(parent.name), f"create link {parent.name}"
@@ -112,7 +120,20 @@ class FakeLinks:
         return [self._disown(name) for name in names]
 
     def remove(self, names: Sequence[str]) -> list[KernelError | None]:
-        return [self._remove(name) for name in names]
+        found = [self._remove(name) for name in names]
+        self.let_go()
+        return found
+
+    def held(self) -> bool:
+        return self.pinned
+
+    def hold(self) -> None:
+        if refused := self.faults.check("hold", "", "pin network namespace"):
+            raise refused
+        self.pinned = True
+
+    def let_go(self) -> None:
+        self.pinned &= any(map(is_apart, self.links))
 
     def dump(self) -> list[Link]:
         return [self._with_settings(link) for link in self.links.values()]
@@ -131,7 +152,8 @@ class FakeLinks:
         return msgspec.structs.replace(link, **found)
 
     def routes(self) -> list[HostRoute]:
-        own = [host_route(cidr, link.index) for link in self.links.values() for cidr in link.addresses]
+        here = [link for link in self.links.values() if not is_apart(link.name)]
+        own = [host_route(cidr, link.index) for link in here for cidr in link.addresses]
         return list(dict.fromkeys([*self.extra_routes, *(route for route in own if route)]))
 
     def add_foreign(self, name: str, kind: str = "veth", addresses: tuple[str, ...] = ()) -> Link:
@@ -161,12 +183,13 @@ class FakeLinks:
         errors += [self._add_address(bridge, cidr) for cidr in bridge.addresses]
         return next((error for error in errors if error), None) or self._set_ipv6(bridge)
 
-    def _refuse_name(self, name: str, operation: str) -> KernelError | None:
+    def _refuse_name(self, full: str, operation: str) -> KernelError | None:
+        name = kernel_name(full)
         if len(name.encode()) > _NAME_MAX:
             return KernelError(errno.ERANGE, operation)
         if not name or name in (".", "..") or any(c in "/:%\0" or c.isspace() for c in name):
             return KernelError(errno.EINVAL, operation)
-        return KernelError(errno.EEXIST, operation) if name in self.links else None
+        return KernelError(errno.EEXIST, operation) if full in self.links else None
 
     def _configure(self, bridge: Bridge, operation: str) -> KernelError | None:
         if len(bridge.alias.encode()) > _ALIAS_MAX:
@@ -251,7 +274,7 @@ class FakeLinks:
     def _silence(self, name: str) -> KernelError | None:
         operation = f"set link {name} down"
         if name not in self.links:
-            return KernelError(errno.ERANGE if len(name.encode()) > _NAME_MAX else errno.ENODEV, operation)
+            return KernelError(errno.ERANGE if len(kernel_name(name).encode()) > _NAME_MAX else errno.ENODEV, operation)
         if refused := self.faults.check("silence", name, operation):
             return refused
         # The kernel drops IPv6 addresses of a link that goes down, IPv4 ones stay.

@@ -15,7 +15,7 @@ from towline.kernel.conntrack_codec import protocol_number
 from towline.kernel.contract import Inside, Link
 from towline.kernel.fake import FakeLinks
 from towline.kernel.faults import Faults
-from towline.model.desired import ALIAS_PREFIX, Defaults, Interface, Route, Slave
+from towline.model.desired import ALIAS_PREFIX, Defaults, Interface, Route, Slave, kernel_name
 from towline.model.errors import KernelError, NamespaceGone, NotANamespace
 
 _MTU, _IPV6_MIN_MTU = 1500, 1280
@@ -204,7 +204,7 @@ class FakeSandboxes:
         operation = f"make {host} with {name} in {path}"
         if host in self.links.links:
             raise KernelError(errno.EEXIST, operation, f"the host has a link {host}")
-        for each in (host, name):
+        for each in (kernel_name(host), name):
             _check_name(each, operation)
         if name in namespace.links:
             raise KernelError(errno.EEXIST, operation, f"the sandbox has an interface {name}")

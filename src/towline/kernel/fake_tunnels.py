@@ -11,7 +11,7 @@ import msgspec
 from towline.kernel.contract import ELSEWHERE, Link, VxlanState
 from towline.kernel.fake import FakeLinks
 from towline.kernel.faults import Faults
-from towline.model.desired import Row, Vxlan
+from towline.model.desired import Row, Vxlan, kernel_name
 from towline.model.errors import KernelError
 
 _NAME_MAX, _ALIAS_MAX = 15, 255
@@ -105,7 +105,7 @@ class FakeTunnels:
         bridge = self.links.find(vxlan.bridge)
         if bridge is None:
             return KernelError(errno.ENODEV, f"plug {vxlan.name} into bridge {vxlan.bridge}")
-        if len(vxlan.name.encode()) > _NAME_MAX or len(vxlan.alias.encode()) > _ALIAS_MAX:
+        if len(kernel_name(vxlan.name).encode()) > _NAME_MAX or len(vxlan.alias.encode()) > _ALIAS_MAX:
             return KernelError(errno.ERANGE, operation)
         if vxlan.name in self.links.links or self._taken(vxlan):
             return KernelError(errno.EEXIST, operation)

@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -270,6 +270,18 @@ class NetlinkSocket:
                     return parts
                 else:
                     parts.append((part.type, part.body))
+
+    def holds(self, message: Message, wanted: Callable[[bytes], bool]) -> bool:
+        """Whether a part of the dump is wanted. The rest stays unread, so this is the socket's last request."""
+        sequence = self._reserve(1)
+        self._socket.send(_encode(message, NLM_F_DUMP, sequence))
+        while True:
+            for part in self._receive():
+                if part.type in (NLMSG_ERROR, NLMSG_DONE):
+                    _raise(_parse_done(part) if part.type == NLMSG_DONE else parse_ack(part.flags, part.body))
+                    return False
+                if part.sequence == sequence and wanted(part.body):
+                    return True
 
     def get(self, message: Message) -> list[tuple[int, bytes]]:
         """Ask for one object: (message type, body) of what comes before the acknowledgement. OSError if refused."""

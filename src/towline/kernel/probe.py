@@ -44,6 +44,16 @@ class LinkProbe:
                 return 0
             raise KernelError(error.errno or errno.EIO, f"find link {name}") from error
 
+    def name(self, index: int) -> str:
+        """The name of the link with this ifindex, "" if there is none (anymore)."""
+        try:
+            answer = ioctl(self.socket, _SIOCGIFNAME, _IFREQ.pack(b"", index))
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return ""
+            raise KernelError(error.errno or errno.EIO, f"find link {index}") from error
+        return str(_IFREQ.unpack(answer)[0].rstrip(b"\0").decode(errors="surrogateescape"))
+
     def free_index(self) -> int:
         """An index that no link has, out of the range that only we use: what follows a refused creation in the same
         send must not reach somebody else's link."""

@@ -1,31 +1,46 @@
-"""The real kernel of the network namespace that the calling thread is in."""
+"""The real kernel of the network namespace that the calling thread is in, and the namespace for overlay networks."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from typing import NamedTuple
 
+from towline.kernel.apart import Apart
 from towline.kernel.conntrack import CtNetlinkFlows
 from towline.kernel.inner import RealInnerRules
+from towline.kernel.links_apart import SplitLinks
 from towline.kernel.monitor import NetlinkMonitor
+from towline.kernel.monitor_apart import SplitMonitor
+from towline.kernel.netlink import NetlinkSocket
 from towline.kernel.nft import NfNetlinkNft
+from towline.kernel.nft_apart import SplitNft
 from towline.kernel.ports import HeldPorts
 from towline.kernel.rtnl import RtnlLinks
+from towline.kernel.rtnl_codec import NETLINK_ROUTE
 from towline.kernel.sandboxes import RealSandboxes
 from towline.kernel.sysctl import ProcSysctl
-from towline.kernel.vxlan import RtnlTunnels
+from towline.kernel.tunnels_apart import ApartTunnels
+from towline.kernel.vxlan import Outside, RtnlTunnels
 from towline.model.ruleset import TableId
 
 
 class RealKernel:
-    """Implements `contract.Kernel`."""
+    """Implements `contract.Kernel`. apart: where the namespace for overlay networks is pinned, "": nowhere, it lasts as
+    long as this object. apart_tables: those of nftables that are in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, apart: str = "", apart_tables: Collection[TableId] = ()) -> None:
         self.sysctl = ProcSysctl()
-        self.links = RtnlLinks(self.sysctl)
-        self.tunnels = RtnlTunnels(ipv6=self.sysctl.read("net/ipv6/conf/all/disable_ipv6") is not None)
-        self.nft = NfNetlinkNft()
-        self.sandboxes = RealSandboxes(self.sysctl)
+        ipv6 = self.sysctl.read("net/ipv6/conf/all/disable_ipv6") is not None
+        self.place = Apart(apart, self.sysctl)
+        self.links_here = RtnlLinks(self.sysctl)
+        self.links_there = self.place.call(RtnlLinks, self.sysctl)
+        self.links = SplitLinks(self.links_here, self.links_there, self.place)
+        outside = Outside(NetlinkSocket(NETLINK_ROUTE), self.place.fileno())
+        self.tunnels_there = self.place.call(RtnlTunnels, ipv6=ipv6, outside=outside)
+        self.tunnels = ApartTunnels(self.tunnels_there, self.place)
+        self.nft_here, self.nft_there = NfNetlinkNft(), self.place.call(NfNetlinkNft)
+        self.nft = SplitNft(self.nft_here, self.nft_there, apart_tables)
+        self.sandboxes = RealSandboxes(self.sysctl, self.place)
         self.inner = RealInnerRules()
         self.flows = CtNetlinkFlows()
 
@@ -35,33 +50,45 @@ class RealKernel:
         self.tunnels.close()
         self.links.close()
         self.nft.close()
+        self.place.close()
+
+    def more_links(self) -> SplitLinks:
+        """For another thread."""
+        return SplitLinks(RtnlLinks(self.sysctl), self.place.call(RtnlLinks, self.sysctl), self.place)
+
+    def monitor(self, foreign: Collection[tuple[TableId, str]] = ()) -> SplitMonitor:
+        """Open: nothing after this is missed. foreign: (table, base chain) of other software that it watches."""
+        here = NetlinkMonitor(links_port=self.links_here.portid, nft_port=self.nft_here.portid, foreign=foreign)
+        there = self.place.call(
+            NetlinkMonitor,
+            links_port=self.links_there.portid,
+            nft_port=self.nft_there.portid,
+            known=self.tunnels_there.known,
+            rows_port=self.tunnels_there.portid,
+        )
+        return SplitMonitor(here, there)
 
 
 class Opened(NamedTuple):
     """reaper_links: a second client, for the thread that unlinks. The monitor is open: nothing after this is missed."""
 
     kernel: RealKernel
-    reaper_links: RtnlLinks
-    monitor: NetlinkMonitor
+    reaper_links: SplitLinks
+    monitor: SplitMonitor
     ports: HeldPorts
 
     def close(self) -> None:
-        self.kernel.close()
         self.reaper_links.close()
         self.monitor.close()
         self.ports.close()
+        self.kernel.close()
 
 
-def open_kernel(*, foreign: Collection[tuple[TableId, str]] = ()) -> Opened:
-    """Sockets are opened here, in the caller's namespace, and stay in it. foreign: (table, base chain) of other
-    software in which the monitor reports changes. OSError if the kernel lacks what we need."""
-    kernel = RealKernel()
-    reaper_links = RtnlLinks(kernel.sysctl)
-    monitor = NetlinkMonitor(
-        links_port=kernel.links.portid,
-        nft_port=kernel.nft.portid,
-        foreign=foreign,
-        known=kernel.tunnels.known,
-        rows_port=kernel.tunnels.portid,
-    )
-    return Opened(kernel, reaper_links, monitor, HeldPorts())
+def open_kernel(
+    *, foreign: Collection[tuple[TableId, str]] = (), apart: str = "", apart_tables: Collection[TableId] = ()
+) -> Opened:
+    """Sockets are opened here, in the caller's namespace and in that for overlay networks, and stay there. foreign:
+    (table, base chain) of other software in which the monitor reports changes. OSError if the kernel lacks what we
+    need. apart, apart_tables: see `RealKernel`."""
+    kernel = RealKernel(apart, apart_tables)
+    return Opened(kernel, kernel.more_links(), kernel.monitor(foreign), HeldPorts())

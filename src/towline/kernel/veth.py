@@ -37,15 +37,11 @@ class Veths:
         self._sysctl = sysctl
         self._ipv6 = ipv6
         self._socket = NetlinkSocket(codec.NETLINK_ROUTE)
-        self._probe = LinkProbe()
+        self.probe = LinkProbe()
 
     def close(self) -> None:
         self._socket.close()
-        self._probe.close()
-
-    def index(self, name: str) -> int:
-        """See `LinkProbe.index`."""
-        return self._probe.index(name)
+        self.probe.close()
 
     def plug(self, namespace: int, path: str, interface: Interface) -> None:
         """See `contract.Sandboxes.join`. namespace: a descriptor of it."""
@@ -54,16 +50,16 @@ class Veths:
             with entered(namespace, path):
                 configure(interface, self._sysctl, ipv6=self._ipv6)
             for name in (interface.host_name, interface.bridge):
-                settle_carrier(self._probe.socket, name)
+                settle_carrier(self.probe.socket, name)
         except BaseException:
             self._delete(index)
             raise
 
     def _make(self, namespace: int, path: str, interface: Interface) -> int:
         host, name = interface.host_name, interface.name
-        if not (bridge := self.index(interface.bridge)):
+        if not (bridge := self.probe.index(interface.bridge)):
             raise KernelError(errno.ENODEV, f"plug {host} into bridge {interface.bridge}")
-        index = self._probe.free_index()
+        index = self.probe.free_index()
         attrs = [codec.alias_attr(interface.alias)]
         if self._ipv6 and _fits_ipv6(interface):
             attrs.append(codec.link_local_attr(automatic=False))
@@ -74,7 +70,7 @@ class Veths:
         if interface.fixed:
             steps.append(Step(fix_port_mac(index, interface.mac), f"fix {interface.mac} at {host}"))
         if refused := send_steps(self._socket, steps):
-            taken = self.index(host)
+            taken = self.probe.index(host)
             if taken == index:
                 self._delete(index)
             raise _explained(refused, interface, host_taken=taken not in (0, index))

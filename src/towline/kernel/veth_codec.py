@@ -18,6 +18,7 @@ from towline.kernel.rtnl_codec import (
     IFLA_INFO_SLAVE_KIND,
     IFLA_LINKINFO,
     IFLA_MASTER,
+    IFLA_NET_NS_FD,
     RTM_NEWLINK,
     mac_attr,
     mtu_attr,
@@ -25,7 +26,6 @@ from towline.kernel.rtnl_codec import (
 )
 from towline.model.desired import Interface
 
-_IFLA_NET_NS_FD = 28
 _VETH_INFO_PEER = 1
 _IFLA_BRPORT_MODE, _IFLA_BRPORT_LEARNING, _IFLA_BRPORT_UNICAST_FLOOD = 4, 8, 9
 _U32 = struct.Struct("=I")
@@ -39,7 +39,7 @@ def new_veth(index: int, interface: Interface, bridge: int, namespace: int) -> M
     of this descriptor, down (the kernel refuses up here), with its name, MAC and MTU. Either all of it or EEXIST for a
     taken name on either side or a taken index. The kernel ignores an alias here."""
     mtu = [mtu_attr(interface.mtu)] if interface.mtu else []
-    inner = [name_attr(interface.name), mac_attr(interface.mac), *mtu, attr(_IFLA_NET_NS_FD, _U32.pack(namespace))]
+    inner = [name_attr(interface.name), mac_attr(interface.mac), *mtu, attr(IFLA_NET_NS_FD, _U32.pack(namespace))]
     peer = nest(_VETH_INFO_PEER, IFINFOMSG.pack(0, 0, 0, 0, 0), *inner)
     kind = nest(IFLA_LINKINFO, attr(IFLA_INFO_KIND, b"veth\0"), nest(IFLA_INFO_DATA, peer))
     attrs = [name_attr(interface.host_name), attr(IFLA_MASTER, _U32.pack(bridge)), *mtu, kind]

@@ -7,13 +7,13 @@ pairs of one call go in groups (`rtnl_unlink`), a thread each; so do several cal
 
 from __future__ import annotations
 
-import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
 from towline.kernel.netlink import NetlinkSocket
+from towline.kernel.probe import LinkProbe
 from towline.kernel.rtnl_codec import NETLINK_ROUTE
 from towline.kernel.rtnl_read import LinkReader, as_kernel_error
 from towline.kernel.rtnl_unlink import GROUP_SIZE, Unlinker
@@ -25,10 +25,11 @@ _LOOK_AGAIN_SECONDS = 0.00005
 
 
 class Unplugger:
-    """Works in the network namespace of the thread that makes it. index: the ifindex of a name there, 0 if free."""
+    """Works in the network namespace of the thread that makes it, and that the probe asks about."""
 
-    def __init__(self, index: Callable[[str], int]) -> None:
-        self._index = index
+    def __init__(self, probe: LinkProbe) -> None:
+        self._probe = probe
+        self._index = probe.index
         self._sockets = [NetlinkSocket(NETLINK_ROUTE) for _ in range(_THREADS)]
         self._idle: SimpleQueue[Unlinker] = SimpleQueue()
         for sock in self._sockets:
@@ -43,7 +44,8 @@ class Unplugger:
 
     def remove(self, names: Sequence[str]) -> list[KernelError | None]:
         """Per name None once it is free, or the kernel's refusal. Absent is no error."""
-        present = {name: index for name in names if (index := self._index(name)) and _is_name_of(name, index)}
+        present = {name: index for name in names if (index := self._index(name)) and self._probe.name(index) == name}
+        # not those of which it is one of the alternative names, by which the kernel finds a link too
         if not present:
             return [None] * len(names)
         there = list(present.items())
@@ -65,11 +67,3 @@ class Unplugger:
                 return reaper.delete(list(indexes), indexes)
         finally:
             self._idle.put(reaper)
-
-
-def _is_name_of(name: str, index: int) -> bool:
-    """Not one of its alternative names, by which the kernel finds a link too."""
-    try:
-        return socket.if_indextoname(index) == name
-    except OSError:
-        return False

@@ -1,14 +1,15 @@
 """VXLAN devices and their rows over rtnetlink: the `Tunnels` contract on the real kernel.
 
-Crash safety: a device, its alias and its settings are made in one send, which the kernel carries out whole even if this
-process is killed in it. Rows need no mark: they are on a device of ours and go with it.
+Crash safety: a device is made by one send and gets its alias and settings by another, each of which the kernel carries
+out whole even if this process is killed in it. In between it is down, and known by where it is: in a namespace of ours.
+Rows need no mark: they are on a device of ours and go with it.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -34,13 +35,24 @@ _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 class _Plan(NamedTuple):
     link: int
+    new: Step
     steps: list[Step]
 
 
-class RtnlTunnels:
-    """Works in the network namespace of the thread that makes it. ipv6: whether the kernel has it."""
+class Outside(NamedTuple):
+    """Where packets of tunnels leave and arrive: a client in that namespace; and a descriptor of the one that the
+    devices are to be in."""
 
-    def __init__(self, *, ipv6: bool) -> None:
+    socket: NetlinkSocket
+    namespace: int
+
+
+class RtnlTunnels:
+    """Works in the network namespace of the thread that makes it. ipv6: whether the kernel has it. outside: None if
+    packets leave and arrive in the same one."""
+
+    def __init__(self, *, ipv6: bool, outside: Outside | None = None) -> None:
+        self._outside = outside
         self._socket = NetlinkSocket(rtnl_codec.NETLINK_ROUTE)
         self._probe = LinkProbe()
         self._families = _FAMILIES if ipv6 else _FAMILIES[:1]
@@ -56,6 +68,8 @@ class RtnlTunnels:
     def close(self) -> None:
         self._socket.close()
         self._probe.close()
+        if self._outside is not None:
+            self._outside.socket.close()
         if self._announcer is not None:
             self._announcer.close()
 
@@ -75,20 +89,31 @@ class RtnlTunnels:
     # devices
 
     def create(self, tunnels: Sequence[Vxlan]) -> list[KernelError | None]:
+        """Made by one send, from where packets leave; the rest by a second one."""
         planned = [self._plan(vxlan) for vxlan in tunnels]
-        refusals = iter(self._apply([plan.steps for plan in planned if isinstance(plan, _Plan)]))
-        results = [next(refusals) if isinstance(plan, _Plan) else plan for plan in planned]
-        for vxlan, plan, error in zip(tunnels, planned, results, strict=True):
-            if isinstance(plan, _Plan) and error is None:
+        made = self._send(planned, lambda plan: [plan.new], self._outside and self._outside.socket)
+        results = self._send(made, lambda plan: plan.steps)
+        for vxlan, plan, result in zip(tunnels, planned, results, strict=True):
+            if isinstance(plan, _Plan) and isinstance(result, _Plan):
                 self.known.learn(plan.link, vxlan.name)
             elif isinstance(plan, _Plan):
                 self._discard(plan.link)
-        return results
+        return [None if isinstance(result, _Plan) else result for result in results]
+
+    def _send(
+        self,
+        planned: Sequence[_Plan | KernelError],
+        part: Callable[[_Plan], list[Step]],
+        sock: NetlinkSocket | None = None,
+    ) -> list[_Plan | KernelError]:
+        """The plans whose part was carried out, and in the place of others the refusal."""
+        refusals = iter(self._apply([part(plan) for plan in planned if isinstance(plan, _Plan)], sock))
+        return [(next(refusals) or plan) if isinstance(plan, _Plan) else plan for plan in planned]
 
     def _plan(self, vxlan: Vxlan) -> _Plan | KernelError:
         try:
             bridge, index = self._bridge(vxlan), self._probe.free_index()
-            return _Plan(index, self._creation(vxlan, index, bridge))
+            return _Plan(index, self._making(vxlan, index, bridge), self._rest(vxlan, index))
         except KernelError as error:
             return error
 
@@ -97,14 +122,17 @@ class RtnlTunnels:
             return index
         raise KernelError(errno.ENODEV, f"plug {vxlan.name} into bridge {vxlan.bridge}")
 
-    def _creation(self, vxlan: Vxlan, index: int, bridge: int) -> list[Step]:
+    def _making(self, vxlan: Vxlan, index: int, bridge: int) -> Step:
         create = f"create tunnel {vxlan.name}"
         try:
-            new = Step(vxlan_codec.new_vxlan(index, vxlan, bridge), create)
+            namespace = None if self._outside is None else self._outside.namespace
+            return Step(vxlan_codec.new_vxlan(index, vxlan, bridge, namespace), create)
         except ValueError as error:
             raise KernelError(errno.EINVAL, create, str(error)) from error
+
+    def _rest(self, vxlan: Vxlan, index: int) -> list[Step]:
+        create = f"create tunnel {vxlan.name}"
         return [
-            new,
             Step(rtnl_codec.set_link(index, rtnl_codec.alias_attr(vxlan.alias), *self._no_link_local()), create),
             Step(vxlan_codec.to_router(index), _TO_ROUTER),
             Step(rtnl_codec.set_link(index, up=True), f"set {vxlan.name} up"),
@@ -168,10 +196,10 @@ class RtnlTunnels:
             self.known.forget(name)
         return self._apply([[Step(rtnl_codec.set_named_link(n, up=False), f"set link {n} down")] for n in names])
 
-    def _apply(self, items: Sequence[Sequence[Step]]) -> list[KernelError | None]:
+    def _apply(self, items: Sequence[Sequence[Step]], sock: NetlinkSocket | None = None) -> list[KernelError | None]:
         """All steps of all items in one send; per item its first refusal. A kernel without snooping has no routers."""
         try:
-            acks = iter(self._socket.transact([step.message for item in items for step in item]))
+            acks = iter((sock or self._socket).transact([step.message for item in items for step in item]))
         except OSError as error:
             return [KernelError(error.errno or errno.EIO, item[0].operation) if item else None for item in items]
         return [first_refusal(item, [_judged(step, next(acks)) for step in item]) for item in items]

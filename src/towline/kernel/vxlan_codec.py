@@ -20,6 +20,7 @@ from towline.kernel.rtnl_codec import (
     IFLA_INFO_SLAVE_KIND,
     IFLA_LINKINFO,
     IFLA_MASTER,
+    IFLA_NET_NS_FD,
     RTM_NEWLINK,
     mac_attr,
     mtu_attr,
@@ -58,9 +59,10 @@ class Neighbour(NamedTuple):
     mac: str
 
 
-def new_vxlan(index: int, vxlan: Vxlan, bridge: int) -> Message:
+def new_vxlan(index: int, vxlan: Vxlan, bridge: int, namespace: int | None = None) -> Message:
     """A device with this ifindex, a port of the bridge, down. EEXIST for a taken name or index, and for a device with
-    this VNI and port. The kernel ignores an alias here."""
+    this VNI and port. The kernel ignores an alias here. namespace: a descriptor of the one that it is to be in, with
+    the bridge; its packets leave and arrive where the message is sent."""
     data = nest(IFLA_INFO_DATA, vxlan_options(vxlan))
     attrs = (
         name_attr(vxlan.name),
@@ -68,6 +70,7 @@ def new_vxlan(index: int, vxlan: Vxlan, bridge: int) -> Message:
         mtu_attr(vxlan.mtu),
         attr(IFLA_MASTER, _U32.pack(bridge)),
         nest(IFLA_LINKINFO, attr(IFLA_INFO_KIND, b"vxlan\0"), data),
+        b"" if namespace is None else attr(IFLA_NET_NS_FD, _U32.pack(namespace)),
     )
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, IFINFOMSG.pack(0, 0, index, 0, 0) + b"".join(attrs))
 

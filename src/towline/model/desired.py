@@ -1,6 +1,9 @@
 """What must exist in the kernel for a network. Drivers compute it (pure); control applies and reconciles it.
 
 A link is recognised by a restarted daemon by its alias `towline:<kind>:<id>`.
+
+Where a link is, its name says: `eth0` is in the host's network namespace, `overlay/br-1` is `br-1` in the node's own
+namespace for overlay networks (the kernel allows no slash in a name).
 """
 
 from __future__ import annotations
@@ -15,6 +18,21 @@ SlaveKind = Literal["macvlan", "ipvlan"]
 ParentKind = Literal["", "vlan", "dummy"]
 GatewayMode = Literal["nat", "nat-unprotected", "routed", "isolated"]
 _HEX_ID = 64
+_APART = "overlay/"
+
+
+def apart(name: str) -> str:
+    """The link of this name in the namespace for overlay networks."""
+    return _APART + name
+
+
+def is_apart(name: str) -> bool:
+    return name.startswith(_APART)
+
+
+def kernel_name(name: str) -> str:
+    """What the kernel calls the link, wherever it is."""
+    return name.removeprefix(_APART)
 
 
 def network_alias(network_id: str) -> str:
@@ -163,7 +181,6 @@ class NetworkRules(msgspec.Struct, frozen=True):
 
     bridge: interface name. icc: endpoints may talk to each other. internal: nothing enters or leaves.
     trusted: host interfaces from which direct access is allowed (com.docker.network.bridge.trusted_host_interfaces).
-    sealed: the bridge is no way to or from this host either; its endpoints talk to each other and through its tunnel.
     """
 
     bridge: str
@@ -172,12 +189,12 @@ class NetworkRules(msgspec.Struct, frozen=True):
     icc: bool = True
     internal: bool = False
     trusted: tuple[str, ...] = ()
-    sealed: bool = False
 
 
 class Desired(msgspec.Struct, frozen=True):
-    """Everything one network needs in the kernel; nothing for host, null and config-only networks. tunnel: made after
-    the bridge. What goes through it is known later and elsewhere: its rows. parent: what its interfaces are made on."""
+    """Everything one network needs in the kernel; nothing for host, null and config-only networks. rules: None where
+    the bridge is not in the host's namespace. tunnel: made after the bridge. What goes through it is known later and
+    elsewhere: its rows. parent: what its interfaces are made on."""
 
     bridge: Bridge | None = None
     rules: NetworkRules | None = None
