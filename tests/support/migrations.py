@@ -176,11 +176,13 @@ def begin(world: World) -> World:
 
 class Rules(NamedTuple):
     """What can happen. migrations: one after the other. reboots: how often a host may lose all that is in its kernel
-    and memory. ends: the process may end by itself."""
+    and memory. ends: the process may end by itself. at_once: a step that is decided on is carried out at once, or as a
+    late teardown; what others do meanwhile they do before or after it."""
 
     migrations: int = 1
     reboots: int = 0
     ends: bool = False
+    at_once: bool = False
     decide: Callable[..., tuple[int, Step]] = decide
     commit: Callable[[World, Doing, int | None], World] = commit
     effect: Callable[[Instance, Act], Instance] = effect
@@ -226,7 +228,12 @@ def _thoughts(world: World, node: int, rules: Rules) -> Iterator[tuple[str, Worl
         if step is None or (words and (epoch, step) == plain):
             continue
         doing = Doing(epoch, step.to if isinstance(step, Commit) else step, seen)
-        yield f"{NODES[node]} decides on {doing.step}{words}", _with(world, "doing", node, doing)
+        if not rules.at_once:
+            yield f"{NODES[node]} decides on {doing.step}{words}", _with(world, "doing", node, doing)
+            continue
+        yield f"{NODES[node]} carries out {doing.step}{words}", _done(world, node, doing, rules)
+        if doing.step in _LATE and world.late is None:
+            yield f"{doing.step} is delayed", world._replace(late=doing)
 
 
 def _done(world: World, node: int, doing: Doing, rules: Rules) -> World:
