@@ -75,15 +75,21 @@ def _node_id(host: Host) -> str:
 
 
 def _own(host: Host) -> set[tuple[str, str]]:
-    """(network, endpoint) on global networks of the sandboxes that run here."""
+    """(network, endpoint) on global networks of the sandboxes that run here, and of the routing mesh."""
     shown = host.daemon.http("GET", SANDBOXES).json
     networks = {n["Id"] for n in host.daemon.http("GET", "/networks").json if n["Scope"] == "swarm"}
-    return {
+    return _of_mesh(host) | {
         (endpoint["network"], endpoint["id"])
         for sandbox in shown
         for endpoint in sandbox["endpoints"]
         if endpoint["ifname"] and endpoint["network"] in networks
     }
+
+
+def _of_mesh(host: Host) -> set[tuple[str, str]]:
+    answer = host.daemon.http("GET", "/networks/ingress")
+    held = answer.json.get("Containers") or {} if answer.status == 200 else {}
+    return {(answer.json["Id"], held["ingress-sbox"]["EndpointID"])} if "ingress-sbox" in held else set()
 
 
 def _assert_kernel(

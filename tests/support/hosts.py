@@ -23,14 +23,14 @@ class Host:
         self.daemon = daemon
         self.address = f"{_PREFIX}.{number}"
         self.address6 = f"{_PREFIX6}{number:x}"
-        self._switch = switch
+        self.switch = switch
 
     def cut(self) -> None:
         """Pull its cable."""
-        self._switch.run(["ip", "link", "set", f"port{self.number}", "down"])
+        self.switch.run(["ip", "link", "set", f"port{self.number}", "down"])
 
     def mend(self) -> None:
-        self._switch.run(["ip", "link", "set", f"port{self.number}", "up"])
+        self.switch.run(["ip", "link", "set", f"port{self.number}", "up"])
 
     def docker(self, *args: str, check: bool = True) -> str:
         return self.daemon.docker(*args, check=check)

@@ -78,6 +78,27 @@ def ask(ns: Namespace, address: str, port: int, count: int = 1, *, kind: str = "
     return list(map(str, json.loads(ns.run(command))))
 
 
+class Servers:
+    """Programs that say "NAME CLIENT-ADDRESS" to whoever connects, and then what they hear; they end with this."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Servers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def serve(self, ns: Namespace, name: str, port: int) -> subprocess.Popen[str]:
+        process = ns.popen([sys.executable, "-c", _SERVER, name, str(port)], stdout=subprocess.PIPE, text=True)
+        self._stack.callback(process.wait)
+        self._stack.callback(process.kill)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+
 class Lab:
     """rules: writes into namespaces by path."""
 
@@ -88,6 +109,7 @@ class Lab:
         self.switch.run(["ip", "link", "set", "br0", "up"])
         self._ports = 0
         self._home = self.namespace()
+        self.serve = stack.enter_context(Servers()).serve
         self.rules = self._home.call(RealInnerRules)
 
     def namespace(self) -> Namespace:
@@ -103,14 +125,6 @@ class Lab:
         made.run(["ip", "address", "add", f"fd00::{number:x}/64", "dev", "eth0", "nodad"])
         made.run(["ip", "link", "set", "eth0", "mtu", str(mtu)])
         return made
-
-    def serve(self, ns: Namespace, name: str, port: int) -> subprocess.Popen[str]:
-        process = ns.popen([sys.executable, "-c", _SERVER, name, str(port)], stdout=subprocess.PIPE, text=True)
-        self._stack.callback(process.wait)
-        self._stack.callback(process.kill)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        return process
 
     def write(self, ns: Namespace, inner: Inner) -> None:
         """From the beginning; as the daemon's writer thread would, from a namespace that is not this one."""

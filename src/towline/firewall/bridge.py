@@ -131,6 +131,8 @@ def _forward() -> Chain:
         Hook("filter", _FORWARD, BRIDGE_FILTER),
         (
             Rule("between endpoints", (*member("icc", IIFNAME), ACCEPT)),
+            Rule("to a hub", (*member("hubs", OIFNAME), ACCEPT)),
+            Rule("from a hub", (*member("hubs", IIFNAME), ACCEPT)),
             Rule("between endpoints, refused", (*member("noicc", IIFNAME), *DROP)),
             Rule("between endpoints, refused", (*member("noicc", OIFNAME), *DROP)),
         ),

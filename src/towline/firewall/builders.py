@@ -100,6 +100,11 @@ def any_bit(field: Field, bits: int) -> Exprs:
     return (*load(field), Bitwise(host32(bits), bytes(4)), Cmp(1, bytes(4)))
 
 
+def no_bit(field: Field, bits: int) -> Exprs:
+    """None of the bits of a 32-bit host-order field is set."""
+    return (*load(field), Bitwise(host32(bits), bytes(4)), Cmp(0, bytes(4)))
+
+
 class IpFamily(NamedTuple):
     """What differs between IPv4 and IPv6. suffix: of our sets' names; number: NFPROTO_*."""
 

@@ -84,20 +84,21 @@ def vtep_elements(addresses: Iterable[str]) -> tuple[Element, ...]:
 
 
 def endpoint_elements(
-    rules: NetworkRules, port: str, mac: str, addresses: Sequence[str], *, router: bool = False
+    rules: NetworkRules, port: str, mac: str, addresses: Sequence[str], *, router: bool = False, hub: bool = False
 ) -> tuple[Element, ...]:
     """One bridge port: it may send from its MAC, its addresses and its own link-local address, and with icc=false to
     nobody but the gateway.
 
     port: what the kernel calls the bridge port. addresses: bare or CIDR, both families. router: it may send from any
-    address, because it forwards. In the namespace for overlay networks every port is guarded, and all ports may talk.
+    address, because it forwards. hub: it and all others may talk, whatever icc says. In the namespace for overlay
+    networks every port is guarded, and all ports may talk.
     """
     table = OVERLAY if is_apart(rules.bridge) else BRIDGE
     interface = keys.ifname(port)
     mac_key = keys.concat(interface, keys.ether(mac))
     elements = [Element(table, "port_mac", mac_key)]
     if table == BRIDGE:
-        talk = Element(BRIDGE, "icc" if rules.icc else "noicc", interface)
+        talk = Element(BRIDGE, "hubs" if hub else "icc" if rules.icc else "noicc", interface)
         elements += [Element(BRIDGE, "guarded", interface), talk]
     elements += [Element(table, "routers", interface)] if router else []
     own = [text.split("/")[0] for text in addresses]

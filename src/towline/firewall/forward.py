@@ -34,6 +34,7 @@ from towline.firewall.builders import (
     load,
     mapped,
     member,
+    no_bit,
     not_member,
 )
 from towline.firewall.names import ADMITTED, FILTER
@@ -75,7 +76,7 @@ def _inbound() -> Chain:
         rules=(
             Rule("established", (*any_bit(CT_STATE, ESTABLISHED_OR_RELATED), admit)),
             Rule("between endpoints", (*member("icc", IIFNAME, OIFNAME), admit)),
-            Rule("between endpoints, refused", (*member("self", IIFNAME, OIFNAME), *DROP)),
+            Rule("between endpoints, refused", (*member("self", IIFNAME, OIFNAME), *no_bit(CT_STATUS, DNAT), *DROP)),
             *(rule for family in IP_FAMILIES for rule in _internal(family)),
             Rule("published", (*any_bit(CT_STATUS, DNAT), admit)),
             *(rule for family in IP_FAMILIES for rule in _modes(family)),

@@ -38,6 +38,7 @@ OVERLAY_SETS = (
 BRIDGE_SETS = (
     Set("icc", ("ifname",), comment="ports that may talk to other ports"),
     Set("noicc", ("ifname",), comment="ports that may not talk to other ports"),
+    Set("hubs", ("ifname",), comment="ports that all others may talk to, and they to all"),
     Set("guarded", ("ifname",), comment="ports that may only use their own addresses"),
     *OVERLAY_SETS,
 )

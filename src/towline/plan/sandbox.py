@@ -98,8 +98,15 @@ def _elements(member: Member) -> Iterable[Element]:
     endpoint, attachment = member.endpoint, member.attachment
     if attachment.rules is None:
         return
-    addresses, router = attachment.interface.addresses, endpoint.sandbox == MESH and member.network.ingress
-    yield from endpoint_elements(attachment.rules, endpoint.host_link, endpoint.mac, addresses, router=router)
+    mesh = endpoint.sandbox == MESH
+    yield from endpoint_elements(
+        attachment.rules,
+        endpoint.host_link,
+        endpoint.mac,
+        attachment.interface.addresses,
+        router=mesh and member.network.ingress,
+        hub=mesh and not member.network.ingress,
+    )
     for published in endpoint.published:
         yield from port_elements(member, published)
 
