@@ -33,17 +33,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = Settings(
             nodes=nodes,
             endpoints=options.endpoints or 20 * nodes,
-            remote=min(options.remote, nodes),
+            processes=options.processes,
             changes=options.changes,
             rate=options.rate,
             idle=options.idle,
             apart=options.apart,
+            at_once=options.at_once,
+            patience=options.patience,
         )
         with tempfile.TemporaryDirectory(prefix="towline-scale-") as folder:
             run = Run(settings, Path(folder), lambda step, n=nodes: print(f"{n} nodes: {step}", file=sys.stderr))  # type: ignore[misc]
             try:
                 uvloop.run(run.go())
-            except NotEqual as error:
+            except (NotEqual, RuntimeError) as error:
                 run.result["failure"] = str(error)
                 print(f"scale: {nodes} nodes: {error}", file=sys.stderr)
                 failed = True
@@ -60,7 +62,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scale", description="a cluster of simulated nodes on one machine")
     parser.add_argument("--nodes", type=_numbers, default=[100], help="sizes, by commas (default 100)")
     parser.add_argument("--endpoints", type=int, default=0, help="before anything is measured (default 20 a node)")
-    parser.add_argument("--remote", type=int, default=5, help="nodes that use the node API over TLS (default 5)")
+    parser.add_argument("--processes", type=int, default=2, help="that the nodes live in (default 2)")
+    parser.add_argument("--at-once", type=int, default=32, help="nodes that start or fill at once (default 32)")
+    parser.add_argument("--patience", type=float, default=60.0, help="seconds for all to be equal (default 60)")
     parser.add_argument("--changes", type=int, default=300, help="endpoints that come one by one (default 300)")
     parser.add_argument("--rate", type=float, default=20.0, help="of these, a second (default 20)")
     parser.add_argument("--idle", type=float, default=15.0, help="seconds in which nothing happens (default 15)")

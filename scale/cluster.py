@@ -11,15 +11,12 @@ from pathlib import Path
 
 import aiohttp
 
-from scale.link import MeteredLink, Weights
-from scale.node import SimulatedNode
-from scale.recorder import Recorder
+from scale.wire import Seed
 from towline.cluster import pki
-from towline.cluster.client import RemoteLink
 from towline.cluster.founding import Founding, founding
 from towline.cluster.identity import Credentials, Identity, IdentityFiles
 from towline.cluster.ids import new_id
-from towline.cluster.manager import LocalLink, Manager
+from towline.cluster.manager import Manager
 from towline.cluster.stack import Stack
 from towline.model.cluster import DATA_PATH_PORT, Description, Node
 from towline.policy.swarm import InitPlan
@@ -50,8 +47,6 @@ class ScaledCluster:
         self._files = IdentityFiles(folder / "manager")
         self._files.begin(self._founded.identity, self._founded.credentials)
         self._stack = Stack(self._founded.identity, self._files, clock=time.time_ns)
-        self._links: list[RemoteLink] = []
-        self._weights = Weights()
 
     @property
     def manager(self) -> Manager:
@@ -60,21 +55,20 @@ class ScaledCluster:
     async def start(self) -> None:
         await self._stack.found(self._founded.cluster, self._founded.secrets, self._founded.node)
 
+    @property
+    def address(self) -> str:
+        """Of the manager's node API."""
+        return self._founded.node.manager_address
+
     async def close(self) -> None:
-        for link in self._links:
-            await link.close()
         await self._stack.close()
 
-    async def admit(self, at: int, recorder: Recorder, *, remote: bool) -> SimulatedNode:
-        """remote: by the node API over mutual TLS, else by a link in the process."""
+    async def admit(self, at: int) -> Seed:
+        """A new node of the cluster, with its files."""
         vtep = f"10.{16 + (at >> 16)}.{at >> 8 & 255}.{at & 255}"
         description = Description(hostname=f"host{at}", architecture="x86_64", nano_cpus=2 * 10**9, memory=1 << 34)
         node = Node(id=new_id(), created=time.time_ns(), description=description, address=vtep, data_path=vtep)
         node = await self.manager.nodes.admit(node)
-        link = self._remote(node) if remote else LocalLink(self.manager, node.id)
-        return SimulatedNode(at, node, MeteredLink(link, self._weights, recorder), recorder)
-
-    def _remote(self, node: Node) -> RemoteLink:
         signing = pki.new_request()
         cluster = self._founded.cluster
         root = pki.KeyPair(cluster.ca, self._founded.secrets.ca_key)
@@ -84,9 +78,7 @@ class ScaledCluster:
         files = IdentityFiles(self._folder / node.id)
         identity = Identity(node.id, cluster.id, _HOST, _HOST, node.data_path)
         files.begin(identity, Credentials(certificate, signing.key, cluster.ca))
-        link = RemoteLink(files, [self._founded.node.manager_address])
-        self._links.append(link)
-        return link
+        return Seed(at, str(self._folder / node.id), node)
 
     async def etcd(self) -> dict[str, float]:
         """Its counters since it started."""

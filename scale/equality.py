@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from scale.node import SimulatedNode
+from scale.digests import Digests, digest_of_names
+from scale.wire import Holding
 from towline.cluster.state import State
-from towline.plan.rows import rows_of
 
 
-def difference(state: State, nodes: Iterable[SimulatedNode]) -> str:
-    """The first thing that differs between etcd's records, a node's records and its fake kernel; "" if nothing does.
-    A node is compared on the networks that it has endpoints on; on others it has no records."""
-    by_network = {network.id: {p.id: p for p in state.peers.of_network(network.id)} for network in state.networks.all()}
-    for node in nodes:
-        present = node.replica.present()
-        if {network.id for network in node.replica.networks()} != by_network.keys():
-            return f"node {node.at} knows other networks"
-        for network_id in present:
-            said = by_network[network_id]
-            own = {peer.id: peer for peer in node.replica.own(network_id)}
-            kept = {peer.id: peer for peer in node.replica.peers(network_id)}
-            if own != {key: peer for key, peer in said.items() if peer.node == node.id}:
-                return f"own endpoints of node {node.at} on {network_id}"
-            if kept != {key: peer for key, peer in said.items() if peer.node != node.id}:
-                return f"others' endpoints at node {node.at} on {network_id}"
-            if wrong := _rows(node, network_id):
-                return wrong
+def short_of_rows(state: State, ids: Mapping[int, str], held: Iterable[Holding]) -> str:
+    """Cheap: the first node that has not as many rows as it must have; "" if there is none. ids: of nodes."""
+    sizes = {network.id: len(state.peers.of_network(network.id)) for network in state.networks.all()}
+    for one in held:
+        own: dict[str, int] = {}
+        for peer in state.peers.of_node(ids[one.at]):
+            own[peer.network] = own.get(peer.network, 0) + 1
+        wanted = sum(sizes[network_id] - count for network_id, count in own.items())
+        if one.rows != wanted:
+            return f"node {one.at} has {one.rows} rows, not {wanted}"
     return ""
 
 
-def _rows(node: SimulatedNode, network_id: str) -> str:
-    tunnel = node.tunnel(network_id)
-    if tunnel is None:
-        return f"node {node.at} has no tunnel for {network_id}"
-    wanted = rows_of(node.replica.peers(network_id), tunnel.local)
-    if {row.mac: row for row in wanted} != {row.mac: row for row in node.tunnels.rows(tunnel.name)}:
-        return f"rows of node {node.at} on {network_id}"
+def difference(state: State, ids: Mapping[int, str], held: Iterable[Holding]) -> str:
+    """The first thing that differs between etcd's records, a node's records and its fake kernel; "" if nothing does.
+    A node is compared on the networks that it has endpoints on; on others it has no records."""
+    digests = Digests()
+    networks = state.networks.all()
+    wanted = {n.id: str(sum(map(digests.of, state.peers.of_network(n.id)))) for n in networks}
+    names = digest_of_names(wanted)
+    for one in held:
+        if one.wrong:
+            return one.wrong
+        if one.networks != names:
+            return f"node {one.at} knows other networks"
+        mine = {peer.network for peer in state.peers.of_node(ids[one.at])}
+        if mine != one.present.keys():
+            return f"node {one.at} has endpoints on other networks"
+        for network_id in mine:
+            if one.present[network_id] != wanted[network_id]:
+                return f"endpoints that node {one.at} knows on {network_id}"
     return ""

@@ -7,46 +7,42 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 
+from scale.interner import Interner
 from scale.recorder import Recorder
-from towline.cluster.contract import Beat, Link, Report, Update
+from towline.cluster.client import RemoteLink
+from towline.cluster.contract import Beat, Report, Update
 from towline.cluster.scopes import Scopes
-from towline.cluster.update_lines import lines_of
 from towline.model.cluster import Block, Peer
 from towline.model.errors import Unavailable
 
 
-class Weights:
-    """Bytes of an update as the node API sends it; what many are told is weighed once."""
-
-    def __init__(self) -> None:
-        self._last: tuple[Update | None, int] = (None, 0)
-
-    def of(self, update: Update) -> int:
-        if self._last[0] is not update:
-            self._last = (update, sum(map(len, lines_of(update))))
-        return self._last[1]
-
-
 class MeteredLink:
-    """`contract.Link`. bytes, updates: what streams have told."""
+    """`contract.Link`. updates: what streams have told."""
 
-    def __init__(self, link: Link, weights: Weights, recorder: Recorder) -> None:
-        self.bytes = 0
+    def __init__(self, link: RemoteLink, recorder: Recorder, interner: Interner) -> None:
         self.updates = 0
         self._link = link
-        self._weights = weights
         self._recorder = recorder
+        self._interner = interner
         self._is_cut = False
         self._reads: set[asyncio.Future[Update]] = set()
 
+    @property
+    def streamed(self) -> int:
+        """Of streams."""
+        return self._link.streamed
+
     def cut(self) -> None:
-        """Streams end at once, and nothing goes through any more."""
+        """The stream ends at once, and nothing goes through any more."""
         self._is_cut = True
         for read in self._reads:
             read.cancel()
 
     def mend(self) -> None:
         self._is_cut = False
+
+    async def close(self) -> None:
+        await self._link.close()
 
     async def watch(self, scopes: Scopes) -> AsyncGenerator[Update, None]:
         self._check()
@@ -56,9 +52,8 @@ class MeteredLink:
                     update = await self._next(stream)
                 except StopAsyncIteration:
                     return
-                self.bytes += self._weights.of(update)
                 self.updates += 1
-                yield update
+                yield self._interner.shared(update)
 
     async def _next(self, stream: AsyncIterator[Update]) -> Update:
         """A task of its own, so that a cut ends it and not the reader."""

@@ -7,11 +7,17 @@ from hashlib import sha256
 from types import SimpleNamespace
 from typing import Any, cast
 
+from msgspec.structs import replace
+
+from scale.digests import digest_of_names
+from scale.inline import Inline
 from scale.link import MeteredLink
 from scale.recorder import Recorder
+from scale.wire import Holding
 from towline.cluster.agent import Agent
 from towline.control.collaborators import NameServers
 from towline.control.membership import Membership
+from towline.control.mesh import Mesh
 from towline.control.replica import Replica
 from towline.control.replica_networks import Mirror
 from towline.control.work import Work
@@ -24,7 +30,7 @@ from towline.ipam.registry import builtin_drivers as builtin_ipams
 from towline.kernel.contract import Kernel
 from towline.kernel.fake import FakeLinks
 from towline.kernel.fake_tunnels import FakeTunnels
-from towline.model.cluster import Description, Node, Underlay
+from towline.model.cluster import Description, Node, Peer, Underlay
 from towline.model.desired import Row, Vxlan
 from towline.model.endpoint import Endpoint
 from towline.model.errors import KernelError, TowlineError
@@ -49,20 +55,34 @@ class WatchedTunnels(FakeTunnels):
             self._recorder.programmed(puts)
         return error
 
+    def announce(self, bridge: str, rows: Sequence[Row]) -> KernelError | None:
+        """Not kept: there are millions."""
+        return None
+
 
 class _NoNames:
     def names_changed(self, network_id: str, peers: object = ()) -> None: ...
 
 
+class _NoMesh:
+    def changed(self) -> None: ...
+
+
 class _Applier:
-    """Commits, and makes a network's tunnel with its first endpoint. Writer thread."""
+    """Commits; makes a network's tunnel with its first endpoint and takes it away with the last. Writer thread."""
 
     def __init__(self, node: SimulatedNode) -> None:
         self._node = node
 
     def apply(self, works: Sequence[Work]) -> list[TowlineError | None]:
         changes = [change for work in works for change in work.changes]
+        gone = (change.id for change in changes if isinstance(change, Delete) and change.kind is Endpoint)
+        left = {endpoint.network for endpoint in map(self._node.view.endpoint, gone) if endpoint is not None}
+        tunnels = {network_id: self._node.tunnel(network_id) for network_id in left}
         self._node.store.update(changes)
+        for network_id, tunnel in tunnels.items():
+            if tunnel is not None and self._node.tunnel(network_id) is None:
+                self._node.unmake(tunnel)
         for change in changes:
             if isinstance(change, Put) and isinstance(change.record, Endpoint):
                 self._node.make(change.record.network)
@@ -82,7 +102,7 @@ class SimulatedNode:
         self._record = record
         self._drivers = builtin_drivers(UnderlayHolder(Underlay(record.data_path)))
         ipams = builtin_ipams((), record.id)
-        self._writer = Writer(self.view, cast(Any, _Applier(self)), Counters())
+        self._writer = Writer(self.view, cast(Any, _Applier(self)), Counters(), thread=Inline())
         self.replica = Replica(
             store=self.store,
             writer=self._writer,
@@ -91,10 +111,12 @@ class SimulatedNode:
             mirror=Mirror(self._drivers, ipams),
             membership=cast(Membership, None),
             names=cast(NameServers, _NoNames()),
+            mesh=cast(Mesh, _NoMesh()),
             need_repair=lambda: None,
         )
         self.replica.node.become(record.id, record.data_path)
         self.agent = self._agent()
+        self._recorder = recorder
         self._made = 0
         self._free: dict[str, list[str]] = {}
 
@@ -125,11 +147,27 @@ class SimulatedNode:
         await self.agent.close()
         await self.replica.close()
         await self._writer.close()
+        await self.link.close()
+
+    def holding(self) -> Holding:
+        return Holding(self.at, sum(len(table.fdb) for table in self.tunnels.tables.values()))
+
+    def whole(self, digest: Callable[[Peer], int]) -> Holding:
+        """With digests of everything, and its rows compared with its records."""
+        present = {}
+        wrong = ""
+        for network_id in self.replica.present():
+            others = self.replica.peers(network_id)
+            present[network_id] = str(sum(map(digest, (*others, *self.replica.own(network_id)))))
+            tunnel = self.tunnel(network_id)
+            if tunnel is None or set(self.tunnels.rows(tunnel.name)) != set(rows_of(others, tunnel.local)):
+                wrong = wrong or f"rows of node {self.at} on {network_id}"
+        networks = digest_of_names(network.id for network in self.replica.networks())
+        return replace(self.holding(), present=present, networks=networks, wrong=wrong)
 
     # endpoints
 
-    async def join(self, network: Network, count: int = 1, expect: Callable[[str], None] = lambda mac: None) -> None:
-        """expect: told the MAC of each new endpoint before anybody else is."""
+    async def join(self, network: Network, count: int = 1, *, tracked: bool = False) -> None:
         await self.agent.prepare(network.id)
         endpoints = []
         for _ in range(count):
@@ -137,7 +175,8 @@ class SimulatedNode:
             self._made += 1
             digits = sha256(f"{self.id} {self._made}".encode()).hexdigest()
             mac = ":".join(("02", *(digits[i : i + 2] for i in range(0, 10, 2))))
-            expect(mac)
+            if tracked:
+                self._recorder.expect(mac)
             name = f"box-{self.at}-{self._made}"
             endpoints.append(
                 Endpoint(
@@ -153,7 +192,8 @@ class SimulatedNode:
         self.replica.local_change(network_id)
 
     async def rejoin(self, network: Network) -> None:
-        """One more endpoint, of an address that is leased already if there is one; else none."""
+        """One more endpoint, of an address that is leased already if there is one; else none: a node that is cut off
+        gets no block."""
         if self._free.get(network.id):
             await self.join(network)
 
@@ -181,6 +221,10 @@ class SimulatedNode:
             if error is not None:
                 raise error
             self.tunnels.set_rows(tunnel.name, rows_of(self.view.peers_of(network_id), tunnel.local), ())
+
+    def unmake(self, tunnel: Vxlan) -> None:
+        self.tunnels.links.remove([tunnel.name, tunnel.bridge])
+        self.tunnels.tables.pop(tunnel.name, None)
 
     def tunnel(self, network_id: str) -> Vxlan | None:
         network = self.view.network(network_id)

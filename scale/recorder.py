@@ -1,56 +1,49 @@
-"""When endpoints were published, and when the last of the nodes that must have them had their rows."""
+"""When endpoints were published, and when nodes had their rows: what one process of nodes saw of it."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterable
 
+from scale.wire import Published, Tracks
 from towline.model.cluster import Peer
 from towline.model.desired import Row
 
 
-class Track:
-    """One endpoint. Times: monotonic seconds. rows: of those nodes that have put its row."""
-
-    def __init__(self, kind: str, nodes: int) -> None:
-        self.kind = kind
-        self.nodes = nodes
-        self.asked = 0.0
-        self.answered = 0.0
-        self.rows: list[float] = []
-
-    @property
-    def complete(self) -> bool:
-        return bool(self.answered) and len(self.rows) >= self.nodes
-
-
 class Recorder:
-    """Follows the endpoints that it is told to, by their MACs. `programmed` is called from any thread."""
+    """Follows the MACs of endpoints from `begin` to `end`. rows: how many were put since it was asked last."""
 
     def __init__(self) -> None:
-        self.tracks: dict[str, Track] = {}
+        self.rows = 0
+        self._wanted: set[str] = set()
+        self._follows = False
+        self._published: dict[str, Published] = {}
+        self._rows: dict[str, tuple[int, float]] = {}
 
-    def expect(self, mac: str, kind: str, nodes: int) -> None:
-        self.tracks[mac] = Track(kind, nodes)
+    def begin(self) -> None:
+        self._follows = True
+
+    def expect(self, mac: str) -> None:
+        """One of an endpoint that is about to come to a node of this process."""
+        self._wanted.add(mac)
 
     def published(self, peers: Iterable[Peer], asked: float, answered: float) -> None:
         for peer in peers:
-            track = self.tracks.get(peer.mac)
-            if track is not None and not track.answered:
-                track.asked, track.answered = asked, answered
+            if peer.mac in self._wanted:
+                self._published.setdefault(peer.mac, Published(asked, answered))
 
     def programmed(self, rows: Iterable[Row]) -> None:
         now = time.monotonic()
         for row in rows:
-            track = self.tracks.get(row.mac)
-            if track is not None:
-                track.rows.append(now)
+            self.rows += 1
+            if self._follows:
+                self._rows[row.mac] = self._rows.get(row.mac, (0, 0.0))[0] + 1, now
 
-    async def all_complete(self, seconds: float) -> bool:
-        end = time.monotonic() + seconds
-        while not all(track.complete for track in self.tracks.values()):
-            if time.monotonic() > end:
-                return False
-            await asyncio.sleep(0.02)
-        return True
+    def tracks(self) -> Tracks:
+        return Tracks(dict(self._published), dict(self._rows))
+
+    def end(self) -> None:
+        self._follows = False
+        self._wanted.clear()
+        self._published.clear()
+        self._rows.clear()

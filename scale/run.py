@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -13,32 +12,30 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from bench.stats import percentile
-
 from scale.cluster import ScaledCluster
-from scale.equality import difference
-from scale.node import SimulatedNode
-from scale.recorder import Recorder
+from scale.crowd import Crowd, Track
+from scale.equality import difference, short_of_rows
+from scale.measures import Load, Measures, times
 from scale.shape import Plan, plan, spread
+from scale.wire import Change, Share
 from towline.model.network import Network
 from towline.model.requests import CreateNetwork, PoolRequest
 
-_PATIENCE = 60.0
-_JOINING = 16
-"""Nodes that fill at once."""
-
 
 class Settings(NamedTuple):
-    """remote: nodes that use the node API over TLS. changes: endpoints that are added one by one, `rate` a second.
-    idle: seconds for which nothing happens. apart: seconds for which half of the nodes are cut off."""
+    """processes: that the nodes live in. changes: endpoints that are added one by one, `rate` a second. idle: seconds
+    for which nothing happens. apart: seconds for which half of the nodes are cut off. at_once: nodes that start, or
+    fill, at the same time. patience: seconds for everything to be equal."""
 
     nodes: int
     endpoints: int
-    remote: int = 5
+    processes: int = 2
     changes: int = 300
     rate: float = 20.0
     idle: float = 10.0
     apart: float = 5.0
+    at_once: int = 32
+    patience: float = 60.0
     seed: int = 1
 
 
@@ -51,196 +48,157 @@ class Run:
         self.result: dict[str, Any] = {"settings": settings._asdict()}
         self._settings = settings
         self._random = Random(settings.seed)
-        self._recorder = Recorder()
         self._cluster = ScaledCluster(folder)
+        self._crowd = Crowd(settings.processes)
+        self._measures = Measures(self._cluster, self._crowd, settings.nodes)
         self._say = say
-        self._nodes: list[SimulatedNode] = []
         self._networks: list[tuple[Plan, Network]] = []
 
     async def go(self) -> dict[str, Any]:
         """The figures. NotEqual."""
         logging.getLogger("towline").setLevel(logging.ERROR)
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._close)
+            stack.push_async_callback(self._cluster.close)
             await self._cluster.start()
+            stack.push_async_callback(self._crowd.close)
+            await self._crowd.start()
             for step in (self._join, self._fill, self._idle, self._change, self._restart, self._divide):
-                self._say(step.__name__.strip("_"))
-                before, began = await self._cluster.etcd(), time.monotonic()
-                self.result[step.__name__.strip("_")] = figures = await step()
-                figures["etcd"] = _load(before, await self._cluster.etcd(), time.monotonic() - began)
-            self.result["equal"] = difference(self._cluster.manager.state, self._nodes) == ""
+                name = step.__name__.strip("_")
+                self._say(name)
+                load = await self._measures.begin()
+                self.result[name] = await step(load)
+            self.result["equal"] = True
         return self.result
-
-    async def _close(self) -> None:
-        await asyncio.gather(*(node.close() for node in self._nodes))
-        await self._cluster.close()
 
     # steps
 
-    async def _join(self) -> dict[str, Any]:
-        """Networks are created, nodes admitted, agents started at once."""
+    async def _join(self, load: Load) -> dict[str, Any]:
+        """Networks are created, nodes admitted, agents started."""
         settings, began = self._settings, time.monotonic()
         for one in plan(settings.nodes, settings.endpoints, self._random):
             pools = (PoolRequest(subnet=one.subnet),) if one.subnet else ()
             request = CreateNetwork(one.name, driver="overlay", attachable=True, pools=pools)
             self._networks.append((one, await self._cluster.manager.networks.create(request)))
         created = time.monotonic()
-        gc.collect()
-        resident = _resident()
-        for at in range(settings.nodes):
-            self._nodes.append(await self._cluster.admit(at, self._recorder, remote=at < settings.remote))
+        seeds = [await self._cluster.admit(at) for at in range(settings.nodes)]
         started = time.monotonic()
-        await asyncio.gather(*(node.start() for node in self._nodes))
-        known = await asyncio.gather(*(node.agent.known(_PATIENCE) for node in self._nodes))
-        if not all(known):
+        if not await self._crowd.join(self._cluster.address, seeds, settings.patience, settings.at_once):
             raise NotEqual("not every node has heard of the cluster")
+        seconds = time.monotonic() - started
         await self._equal()
-        gc.collect()
         return {
             "networks": len(self._networks),
             "create_network_ms": (created - began) / len(self._networks) * 1e3,
-            "all_known_s": time.monotonic() - started,
-            "memory_per_node_kb": (_resident() - resident) / settings.nodes / 1024,
-            **self._streams(),
+            "all_known_s": seconds,
+            **await load.end(),
         }
 
-    async def _fill(self) -> dict[str, Any]:
-        began, resident, gate = time.monotonic(), _resident(), asyncio.Semaphore(_JOINING)
-        work: dict[int, list[tuple[Network, int]]] = {}
+    async def _fill(self, load: Load) -> dict[str, Any]:
+        began, shares = time.monotonic(), []
         for one, network in self._networks:
-            for at, count in spread(max(one.endpoints, len(one.members)), one.members).items():
-                work.setdefault(at, []).append((network, count))
-        total = sum(count for parts in work.values() for _, count in parts)
-
-        async def fill(node: SimulatedNode) -> None:
-            async with gate:
-                for network, count in work[node.at]:
-                    await node.join(network, count)
-
-        self._forget_streams()
-        await asyncio.gather(*(fill(self._nodes[at]) for at in work))
+            for at, count in spread(one.endpoints, one.members).items():
+                shares.append(Share(at, network.id, count))
+        total = sum(share.count for share in shares)
+        await self._crowd.fill(shares, self._settings.at_once)
         await self._equal()
         seconds = time.monotonic() - began
+        rows = sum(one.rows for one in await self._crowd.holding())
+        figures = await load.end()
+        await self._whole()
+        await self._crowd.settle()
         gc.collect()
-        gc.freeze()  # a daemon has the heap of one node, not of all
-        peers = sum(len(node.replica.peers(key)) for node in self._nodes for key in node.replica.present())
+        gc.freeze()
         return {
             "endpoints": total,
             "seconds": seconds,
             "endpoints_per_s": total / seconds,
-            "records_per_node": peers / len(self._nodes),
-            "memory_per_node_kb": (_resident() - resident) / len(self._nodes) / 1024,
-            "resident_mb": _resident() / 2**20,
-            **self._streams(),
+            "records_per_node": rows / self._settings.nodes,
+            **figures,
         }
 
-    async def _idle(self) -> dict[str, Any]:
+    async def _idle(self, load: Load) -> dict[str, Any]:
         """Reports of the nodes, and nothing else."""
-        self._forget_streams()
-        used, began = time.process_time(), time.monotonic()
         await asyncio.sleep(self._settings.idle)
-        return {"cpu": (time.process_time() - used) / (time.monotonic() - began), **self._streams()}
+        return await load.end()
 
-    async def _change(self) -> dict[str, Any]:
+    async def _change(self, load: Load) -> dict[str, Any]:
         """Endpoints come one by one, at a fixed rate, whether the last one has been taken in or not."""
-        self._forget_streams()
-        used, began = time.process_time(), time.monotonic()
-        joins = []
+        await self._crowd.track()
+        began, joins = time.monotonic(), []
         for number in range(self._settings.changes):
             await asyncio.sleep(max(0.0, began + number / self._settings.rate - time.monotonic()))
-            one, network = self._random.choice(self._networks[number % 3 :: 3])
+            one, network = self._random.choice(self._networks[2:])
             if number % 4 == 0:  # networks that all nodes are on are few: each fourth endpoint is there
                 one, network = self._networks[number // 4 % 2]
-            node = self._nodes[self._random.choice(one.members)]
-            joins.append(asyncio.ensure_future(self._add(node, one, network)))
+            change = Change(self._random.choice(one.members), network.id, tracked=True)
+            joins.append(asyncio.ensure_future(self._crowd.change(change)))
         await asyncio.gather(*joins)
-        if not await self._recorder.all_complete(_PATIENCE):
-            raise NotEqual("rows are missing")
-        seconds = time.monotonic() - began
-        result: dict[str, Any] = {"cpu": (time.process_time() - used) / seconds, "seconds": seconds, **self._streams()}
-        tracks = list(self._recorder.tracks.values())
-        result["publish"] = _times([track.answered - track.asked for track in tracks])
-        result["rows"] = _times([max(track.rows) - track.answered for track in tracks if track.rows])
-        result["rows_from_request"] = _times([max(track.rows) - track.asked for track in tracks if track.rows])
-        for kind in ("wide", "medium", "small"):
-            some = [max(t.rows) - t.answered for t in tracks if t.kind == kind and t.rows]
-            if some:
-                result[f"rows_{kind}"] = _times(some)
-        self._recorder.tracks.clear()
         await self._equal()
-        return result
+        figures = await load.end()
+        tracks = await self._crowd.tracks()
+        await self._crowd.forget()
+        return {**figures, **self._ways(tracks)}
 
-    async def _add(self, node: SimulatedNode, one: Plan, network: Network) -> None:
-        await node.join(network, 1, lambda mac: self._recorder.expect(mac, one.kind, len(one.members) - 1))
+    def _ways(self, tracks: dict[str, Track]) -> dict[str, Any]:
+        if len(tracks) != self._settings.changes:
+            raise NotEqual(f"{len(tracks)} of {self._settings.changes} endpoints were published")
+        state = self._cluster.manager.state
+        kinds = {network.id: one.kind for one, network in self._networks}
+        found: dict[str, list[float]] = {}
+        for peer in (peer for network in state.networks.all() for peer in state.peers.of_network(network.id)):
+            track = tracks.get(peer.mac)
+            if track is not None and track.rows:
+                found.setdefault(f"rows_{kinds[peer.network]}", []).append(track.last - track.answered)
+        rows = [track.last - track.answered for track in tracks.values() if track.rows]
+        whole = [track.last - track.asked for track in tracks.values() if track.rows]
+        publish = [track.answered - track.asked for track in tracks.values()]
+        parts = {"publish": publish, "rows": rows, "rows_from_request": whole, **found}
+        return {name: times(samples) for name, samples in parts.items()}
 
-    async def _restart(self) -> dict[str, Any]:
-        """The daemon of one node, with what it kept; of a node with TLS, if there is one."""
-        node = self._nodes[0]
-        before, began = node.link.bytes, time.monotonic()
-        if not await node.restart(_PATIENCE):
-            raise NotEqual("a restarted node does not catch up")
-        seconds = time.monotonic() - began
+    async def _restart(self, load: Load) -> dict[str, Any]:
+        """The daemon of one node, with what it kept."""
+        told = await self._crowd.restart(0, self._settings.patience)
         await self._equal()
-        networks = len(node.replica.present())
-        return {"seconds": seconds, "bytes": node.link.bytes - before, "networks": networks}
+        return {"restarted": {"seconds": told.seconds, "kb": told.bytes / 1024, "networks": told.networks}}
 
-    async def _divide(self) -> dict[str, Any]:
+    async def _divide(self, load: Load) -> dict[str, Any]:
         """Half of the nodes are cut off; on both sides endpoints come and go."""
-        half = self._nodes[: len(self._nodes) // 2]
-        for node in half:
-            node.link.cut()
+        half = range(0, self._settings.nodes, 2) if self._settings.processes == 1 else range(self._settings.nodes // 2)
+        await self._crowd.cut(half)
         began = time.monotonic()
         changes = max(4, self._settings.changes // 3)
         for number in range(changes):
             one, network = self._random.choice(self._networks)
-            node = self._nodes[self._random.choice(one.members)]
-            if number % 2 and network.id in node.replica.present():
-                await node.leave_one(network.id)
-            elif len(node.view.endpoints_of(network.id)):
-                await node.rejoin(network)
+            await self._crowd.churn(Change(self._random.choice(one.members), network.id, leave=bool(number % 2)))
         await asyncio.sleep(max(0.0, self._settings.apart - (time.monotonic() - began)))
-        self._forget_streams()
-        for node in half:
-            node.link.mend()
+        divided = await load.end()
+        load = await self._measures.begin()
         mended = time.monotonic()
+        await self._crowd.mend(half)
         await self._equal()
-        return {"changes": changes, "apart_s": mended - began, "healed_s": time.monotonic() - mended, **self._streams()}
+        seconds = time.monotonic() - mended
+        figures = await load.end()
+        await self._whole()
+        return {"changes": changes, "apart_s": mended - began, "healed_s": seconds, **figures, "divided": divided}
 
-    # measures
+    # equality
 
     async def _equal(self) -> None:
-        end = time.monotonic() + _PATIENCE
-        while wrong := difference(self._cluster.manager.state, self._nodes):
-            if time.monotonic() > end:
-                raise NotEqual(wrong)
-            await asyncio.sleep(0.1)
+        """All rows are there, by their number."""
 
-    def _forget_streams(self) -> None:
-        for node in self._nodes:
-            node.link.bytes = node.link.updates = 0
+        async def wrong() -> str:
+            return short_of_rows(self._cluster.manager.state, self._crowd.ids, await self._crowd.holding())
 
-    def _streams(self) -> dict[str, float]:
-        count = max(len(self._nodes), 1)
-        return {
-            "watched_bytes_per_node": sum(node.link.bytes for node in self._nodes) / count,
-            "updates_per_node": sum(node.link.updates for node in self._nodes) / count,
-        }
+        await self._until(wrong)
 
+    async def _whole(self) -> None:
+        """All records and rows are the same."""
 
-def _times(samples: list[float]) -> dict[str, float]:
-    """Milliseconds."""
-    found = {f"p{round(share * 100)}_ms": percentile(samples, share) * 1e3 for share in (0.5, 0.99)}
-    return {"count": len(samples), **found, "most_ms": max(samples) * 1e3}
+        async def wrong() -> str:
+            return difference(self._cluster.manager.state, self._crowd.ids, await self._crowd.holding(whole=True))
 
+        await self._until(wrong)
 
-def _load(before: dict[str, float], after: dict[str, float], seconds: float) -> dict[str, float]:
-    """A second, but for sizes."""
-    sizes = ("resident", "database")
-    rates = {name: (value - before.get(name, 0.0)) / seconds for name, value in after.items() if name not in sizes}
-    return {**rates, **{name: after[name] for name in sizes}}
-
-
-def _resident() -> int:
-    """Bytes."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    async def _until(self, wrong: Callable[[], Any]) -> None:
+        if found := await self._crowd.until(wrong, self._settings.patience, 0.1):
+            raise NotEqual(found)

@@ -6,14 +6,12 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import NamedTuple
 
-_WIDE_SHARE = 0.25
-"""Of all endpoints, on the networks that every node is on."""
-_SMALL = 4
-"""Nodes on a small network."""
+_MEDIUM, _SMALL = 10, 4
+"""Nodes on a network."""
 
 
 class Plan(NamedTuple):
-    """kind: "wide" (every node), "medium" (a tenth), "small" (four). subnet: "" lets the manager choose a /24."""
+    """kind: "wide" (every node), "medium" (ten), "small" (four). subnet: "" lets the manager choose a /24."""
 
     name: str
     kind: str
@@ -23,26 +21,30 @@ class Plan(NamedTuple):
 
 
 def plan(nodes: int, endpoints: int, random: Random) -> list[Plan]:
-    """Two wide networks, ten medium ones, and one small one for each node. endpoints: on all of them together."""
-    wide, medium, small = 2, min(10, nodes), nodes
-    left = endpoints - int(endpoints * _WIDE_SHARE)
-    shares = [
-        *([("wide", int(endpoints * _WIDE_SHARE) // wide)] * wide),
-        *([("medium", left // 2 // medium)] * medium),
-        *([("small", left // 2 // small)] * small),
-    ]
-    subnets = _subnets()
+    """Two wide networks with one endpoint on each node (what collects logs, what measures); for each four nodes one
+    medium network and one small, which share the rest. endpoints: on all of them together."""
+    medium = small = max(1, nodes // 4)
+    left = max(endpoints - 2 * nodes, 2 * (medium + small))
+    shares = (
+        [("wide", nodes)] * 2 + [("medium", left // 2 // medium)] * medium + [("small", left // 2 // small)] * small
+    )
+    wide, narrow = _subnets("10.{}.0.0/12", range(64, 128, 16)), _medium_subnets()
     found = []
     for at, (kind, count) in enumerate(shares):
-        size = {"wide": nodes, "medium": max(2, nodes // 10), "small": min(_SMALL, nodes)}[kind]
+        size = min({"wide": nodes, "medium": _MEDIUM, "small": _SMALL}[kind], nodes)
         members = tuple(sorted(random.sample(range(nodes), size)))
-        found.append(Plan(f"{kind}{at}", kind, "" if kind == "small" else next(subnets), members, max(count, 1)))
+        subnet = {"wide": wide, "medium": narrow}.get(kind)
+        found.append(Plan(f"{kind}{at}", kind, next(subnet) if subnet else "", members, max(count, size)))
     return found
 
 
-def _subnets() -> Iterator[str]:
+def _subnets(form: str, numbers: Sequence[int]) -> Iterator[str]:
     """Far from what the manager gives by itself, which are the lowest /24 of 10.0.0.0/8."""
-    return (f"10.{second}.0.0/12" for second in range(64, 256, 16))
+    return (form.format(number) for number in numbers)
+
+
+def _medium_subnets() -> Iterator[str]:
+    return (f"10.{second}.{third}.0/20" for second in range(128, 256) for third in range(0, 256, 16))
 
 
 def spread(total: int, members: Sequence[int]) -> dict[int, int]:

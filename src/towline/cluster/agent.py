@@ -228,7 +228,7 @@ class Agent:
         self._told(update, self.copy)
         self.copy.apply(update)
         if update.snapshot or update.alive or update.gone_alive or update.nodes or update.gone_nodes:
-            self._replica.set_down(self.copy.nodes.keys() - self.copy.alive.keys() - {self.node_id})
+            self._replica.set_down(self.copy.down - {self.node_id})
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
         if self._others is not None and (update.snapshot or update.nodes or update.gone_nodes):

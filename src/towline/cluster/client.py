@@ -62,7 +62,7 @@ _PROMOTION = 75.0
 class RemoteLink:
     """managers: host:port, asked in this order beginning with the one that answered last. clock: seconds since the
     epoch. patience: seconds for which managers that cannot be reached are tried again. silence: seconds after which a
-    stream counts as cut."""
+    stream counts as cut. streamed: bytes that streams have brought."""
 
     def __init__(
         self,
@@ -78,6 +78,7 @@ class RemoteLink:
         self._clock = clock
         self._patience = patience
         self._silence = silence
+        self.streamed = 0
         self._closed = False
         self._proof: tuple[ssl.SSLContext, float] | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -268,6 +269,7 @@ class RemoteLink:
                 self._streams.add(response)
                 reader = LineReader()
                 async for chunk in response.content.iter_any():
+                    self.streamed += len(chunk)
                     for update in reader.feed(chunk):
                         yield update
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:

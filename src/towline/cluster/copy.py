@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 from towline.cluster.contract import Update
 from towline.model.cluster import Alive, Cluster, Node, NodeStatus
 
 
 class ClusterCopy:
-    """revision: of the cluster's store, up to which scope "base" has been applied here. networks: id -> name."""
+    """revision: of the cluster's store, up to which scope "base" has been applied here. networks: id -> name.
+    down: ids of nodes that are not alive."""
 
     def __init__(self) -> None:
         self.revision = 0
@@ -15,11 +18,16 @@ class ClusterCopy:
         self.nodes: dict[str, Node] = {}
         self.alive: dict[str, Alive] = {}
         self.networks: dict[str, str] = {}
+        self.down: set[str] = set()
 
-    def clone(self) -> ClusterCopy:
+    def part(self, node_ids: Iterable[str]) -> ClusterCopy:
+        """A copy of what is known of these nodes; O(these)."""
         other = ClusterCopy()
-        other.revision, other.cluster = self.revision, self.cluster
-        other.nodes, other.alive, other.networks = dict(self.nodes), dict(self.alive), dict(self.networks)
+        for node_id in node_ids:
+            if node_id in self.nodes:
+                other.nodes[node_id] = self.nodes[node_id]
+            if node_id in self.alive:
+                other.alive[node_id] = self.alive[node_id]
         return other
 
     def status(self, node_id: str) -> NodeStatus | None:
@@ -39,6 +47,7 @@ class ClusterCopy:
             self.nodes.clear()
             self.alive.clear()
             self.networks.clear()
+            self.down.clear()
         if update.cluster is not None:
             self.cluster = update.cluster
         self.nodes.update((node.id, node) for node in update.nodes)
@@ -50,4 +59,14 @@ class ClusterCopy:
             self.nodes.pop(node_id, None)
         for node_id in update.gone_alive:
             self.alive.pop(node_id, None)
+        self._note_down({node.id for node in update.nodes}, update.gone_nodes, update.gone_alive)
+        self.down -= {alive.node for alive in update.alive}
         self.revision = update.revision
+
+    def _note_down(self, *changed: Collection[str]) -> None:
+        """O(what changed)."""
+        for node_id in (node_id for part in changed for node_id in part):
+            if node_id in self.nodes and node_id not in self.alive:
+                self.down.add(node_id)
+            else:
+                self.down.discard(node_id)

@@ -19,10 +19,11 @@ def news(update: Update, before: ClusterCopy, now: int) -> Iterator[Event]:
             yield network_event(action, network.id, network.name, now)
     for network_id in update.gone_networks:
         yield network_event("remove", network_id, before.networks.get(network_id, ""), now)
-    after = before.clone()
+    changed = [node.id for node in update.nodes] + [alive.node for alive in update.alive]
+    concerned = dict.fromkeys([*changed, *update.gone_nodes, *update.gone_alive])
+    after = before.part(concerned)
     after.apply(update)
-    concerned = [node.id for node in update.nodes] + [alive.node for alive in update.alive]
-    for node_id in dict.fromkeys([*concerned, *update.gone_nodes, *update.gone_alive]):
+    for node_id in concerned:
         event = node_event(before.status(node_id), after.status(node_id), now)
         if event is not None:
             yield event

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Any, NamedTuple, TypeVar
 
@@ -67,4 +68,10 @@ def caller_of(request: web.Request) -> Caller | None:
     node, cluster = names.get("commonName", ""), names.get("organizationName", "")
     if role is None or not node or not cluster:
         return None
-    return Caller(node, role, cluster, ssl.cert_time_to_seconds(found["notAfter"]))
+    return Caller(node, role, cluster, _seconds(found["notAfter"]))
+
+
+@lru_cache(4096)
+def _seconds(text: str) -> float:
+    """Parsing takes longer than all else that is asked of a certificate."""
+    return ssl.cert_time_to_seconds(text)

@@ -178,7 +178,8 @@ class Replica:
             await self._meet(network_id, {peer.node for peer in sound})
         news = await self._writer.exclusive(lambda: self._write_peers(network_id, sound, gone))
         if news:
-            asyncio.get_running_loop().call_later(AGAIN, self._announce_again, network_id, news)
+            told = [peer.id for peer in sound]
+            asyncio.get_running_loop().call_later(AGAIN, self._announce_again, network_id, told, news)
         self._names.names_changed(network_id, {*(peer.id for peer in sound), *gone})
         self.on_members({network_id})
         self._flush_later()
@@ -207,7 +208,8 @@ class Replica:
             fields = {"link": tunnel.name, "error": str(error)}
             log.error("rows of a tunnel could not be set", extra={"fields": fields})
             self._need_repair()
-        news = [row for row in wanted if row not in former]
+        known_rows = set(former)
+        news = [row for row in wanted if row not in known_rows]
         self._announce(tunnel, news)
         return news
 
@@ -217,7 +219,7 @@ class Replica:
         if error is not None:
             log.warning("not announced", extra={"fields": {"link": tunnel.bridge, "error": str(error)}})
 
-    def _announce_again(self, network_id: str, rows: Sequence[Row]) -> None:
+    def _announce_again(self, network_id: str, peers: Sequence[str], rows: Sequence[Row]) -> None:
         """A neighbour entry that was just renewed believes no announcement for a second (net.ipv4.neigh.*.locktime)."""
 
         if self._closed:
@@ -227,7 +229,9 @@ class Replica:
             network = self._view.network(network_id)
             tunnel = desired_now(network, self._view, self._drivers).tunnel if network is not None else None
             if tunnel is not None:
-                wanted = rows_of(self._view.peers_of(network_id), tunnel.local, tunnel.secure)
+                known = (self._view.peer(peer_id) for peer_id in peers)
+                rivals = self._with_rivals(peer for peer in known if peer is not None)
+                wanted = set(rows_of(rivals, tunnel.local, tunnel.secure))
                 self._announce(tunnel, [row for row in rows if row in wanted])
 
         task = asyncio.get_running_loop().create_task(self._writer.exclusive(again))
@@ -272,7 +276,7 @@ class Replica:
 
     def set_down(self, nodes: Collection[str]) -> None:
         moved, self.down = self.down ^ set(nodes), frozenset(nodes)
-        for network in self.networks() if moved else ():
+        for network in self.networks() if moved and self.services() else ():
             members = {peer.id for peer in self._view.peers_of(network.id) if peer.service and peer.node in moved}
             if members:
                 self._names.names_changed(network.id, members)

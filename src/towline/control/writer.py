@@ -12,7 +12,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
@@ -37,7 +37,8 @@ def end_process(error: BaseException) -> None:
 
 
 class Writer:
-    """Use from the event loop. died: called if the writer ends by an error of its own."""
+    """Use from the event loop. died: called if the writer ends by an error of its own. thread: of one worker, its own
+    by default; closed with it."""
 
     def __init__(
         self,
@@ -46,12 +47,13 @@ class Writer:
         counters: Counters,
         *,
         died: Callable[[BaseException], None] = end_process,
+        thread: Executor | None = None,
     ) -> None:
         self._view = view
         self._applier = applier
         self._counters = counters
         self._died = died
-        self._thread = ThreadPoolExecutor(1, "writer")
+        self._thread = thread or ThreadPoolExecutor(1, "writer")
         self._queue: deque[tuple[Plan, asyncio.Future[None]]] = deque()
         self._errands: deque[Callable[[], Coroutine[Any, Any, None]]] = deque()
         self._wake = asyncio.Event()

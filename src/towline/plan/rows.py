@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import ip_address
 
 from towline.model.cluster import Peer
@@ -56,6 +57,7 @@ def _vtep(text: str, local: str) -> str:
     return "" if local and ((":" in address) != (":" in local) or address == local) else address
 
 
+@lru_cache(16_384)  # VTEPs are few, and each address is asked for some times when it comes or goes
 def _address(text: str) -> str:
     """Bare, in canonical form, of an address or CIDR; "" if it is none that a host can have."""
     try:

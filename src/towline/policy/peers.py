@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Interface, IPv6Interface, ip_address
 
 from towline.model.cluster import Block, Peer
@@ -48,6 +49,7 @@ def _is_unicast_mac(text: str) -> bool:
     return len(octets) == 6 and not octets[0] & 1 and any(octets)
 
 
+@lru_cache(16_384)  # there are as many as nodes
 def _is_host(text: str) -> bool:
     try:
         address = ip_address(text)
