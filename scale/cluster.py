@@ -46,7 +46,7 @@ class ScaledCluster:
         self._founded: Founding = founding(_plan(_free_port()), Description(hostname="manager"), time.time_ns())
         self._files = IdentityFiles(folder / "manager")
         self._files.begin(self._founded.identity, self._founded.credentials)
-        self._stack = Stack(self._founded.identity, self._files, clock=time.time_ns)
+        self._stack = Stack(self._founded.identity, self._files, store="", clock=time.time_ns)
 
     @property
     def manager(self) -> Manager:

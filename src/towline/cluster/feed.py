@@ -16,6 +16,7 @@ from towline.cluster.contract import BASE, Compacted, Etcd, KeyValue, Update, Wa
 from towline.cluster.node_api import PROGRESS
 from towline.cluster.pauses import Pauses
 from towline.cluster.scopes import Scopes
+from towline.cluster.shared_updates import SharedUpdates
 from towline.cluster.state import State
 from towline.cluster.watchers import Source, Watcher
 from towline.model.errors import NotFound, TowlineError, Unavailable
@@ -43,6 +44,10 @@ class Feed:
         self._loaded = False
         self._watchers: dict[str, dict[Watcher, None]] = {}
         self._streams: set[Watcher] = set()
+        self._shared = SharedUpdates(lambda scope: self.state.snapshot(scope), lambda: self.state.revision)
+        self._source = Source(
+            self._shared.snapshot, self._shared.merged, lambda: self.state.revision, lambda scope: self.confirm(scope)
+        )
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -79,8 +84,7 @@ class Feed:
     async def watch(self, scopes: Scopes) -> AsyncGenerator[Update, None]:
         """As `contract.Link.watch`."""
         await self.until(lambda _: True)
-        source = Source(lambda scope: self.state.snapshot(scope), lambda: self.state.revision, self.confirm)
-        watcher = Watcher(source, self._idle)
+        watcher = Watcher(self._source, self._idle)
         carried: set[str] = set()
 
         def change(scope: str, carry: bool) -> None:
@@ -161,6 +165,7 @@ class Feed:
     async def _read(self) -> None:
         found = await self._etcd.range(codec.PREFIX)
         self.state = State(found.revision, found.items)
+        self._shared.forget()
         self._loaded = True
         self._heard()
         for scope in list(self._watchers):

@@ -25,8 +25,10 @@ MOST = 8
 """Streams that one node may have open: it needs one, and may be back before the last one is found to be dead."""
 SLOW = 30.0
 """Seconds that a reader may take for one line."""
-_KEPT = 64
-"""Encoded updates: what many nodes are told, they are told within a moment."""
+_KEPT = 8 << 20
+"""Bytes of encoded updates: what many nodes are told, they are told within a moment."""
+_OVERHEAD = 1024
+"""Bytes that an update takes besides."""
 _encoder = msgspec.json.Encoder()
 
 Watch = Callable[[Scopes], AsyncGenerator[Update, None]]
@@ -152,12 +154,15 @@ class _Encoded:
     """Lines of the last updates: watchers of a scope are told the same object, which is encoded once."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[int, tuple[Update, list[bytes]]] = OrderedDict()
+        self._kept: OrderedDict[int, tuple[Update, list[bytes], int]] = OrderedDict()
+        self._size = 0
 
     def lines(self, update: Update) -> list[bytes]:
         found = self._kept.get(id(update))
         if found is None:
-            found = self._kept[id(update)] = update, list(lines_of(update))
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            lines = list(lines_of(update))
+            found = self._kept[id(update)] = update, lines, sum(map(len, lines)) + _OVERHEAD
+            self._size += found[2]
+            while self._size > _KEPT:
+                self._size -= self._kept.popitem(last=False)[1][2]
         return found[1]

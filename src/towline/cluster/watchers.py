@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from towline.cluster.contract import Update
-from towline.cluster.updates import merge, size_of
+from towline.cluster.updates import size_of
 from towline.model.errors import NotFound, Unavailable
 
 MOST_WAITING = 4096
@@ -15,10 +15,12 @@ MOST_WAITING = 4096
 
 
 class Source(NamedTuple):
-    """What a watcher asks of the copy. snapshot: of a scope, now. revision: of the copy. confirm: NotFound for a scope
-    that there is not, Unavailable while that cannot be told; waits for a scope that is newer than the copy."""
+    """What a watcher asks of the copy. snapshot: of a scope, now. merged: changes of one scope as one. revision: of the
+    copy. confirm: NotFound for a scope that there is not, Unavailable while that cannot be told; waits for a scope that
+    is newer than the copy."""
 
     snapshot: Callable[[str], Update]
+    merged: Callable[[Sequence[Update]], Update]
     revision: Callable[[], int]
     confirm: Callable[[str], Awaitable[None]]
 
@@ -131,13 +133,12 @@ class Watcher:
                     self.begin(scope)
 
     def _next(self) -> Update:
-        """A single change is passed on as the object that all watchers get; several become one."""
         scope = next(iter(self._due))
         waiting = self._due.pop(scope)
         self._records -= waiting.records
         if waiting.updates is None:
             return self._source.snapshot(scope)
-        return waiting.updates[0] if len(waiting.updates) == 1 else merge(waiting.updates)
+        return self._source.merged(waiting.updates)
 
     def _clear(self, scope: str) -> _Waiting:
         self._drop(scope)

@@ -223,7 +223,7 @@ def watching(state: State, *scopes: str, most: int = 4096) -> tuple[Watcher, Asy
     async def confirm(scope: str) -> None:
         raise AssertionError(scope)
 
-    watcher = Watcher(Source(state.snapshot, lambda: state.revision, confirm), idle=5, most=most)
+    watcher = Watcher(Source(state.snapshot, merge, lambda: state.revision, confirm), idle=5, most=most)
     for scope in scopes:
         watcher.begin(scope)
     return watcher, watcher.updates()
@@ -432,3 +432,21 @@ def test_merging_what_follows_a_snapshot_is_a_snapshot() -> None:
         ]
     )
     assert merged == Update(4, snapshot=True, networks=(two, three))
+
+
+async def test_what_many_watchers_are_told_is_one_object() -> None:
+    etcd = FakeCluster()
+    put_network(etcd, 0)
+    async with feeding(etcd.client(), idle=60) as feed:
+        streams = [feed.watch(Scopes("n0")) for _ in range(3)]
+        first = [await anext(stream) for stream in streams]
+        assert all(update is first[0] for update in first)
+        for at in (1, 2, 3):
+            put_peer(etcd, at)
+        await feed.wait(etcd.revision)
+        second = [await anext(stream) for stream in streams]
+        assert len(second[0].peers) == 3
+        assert all(update is second[0] for update in second)
+        assert (await anext(feed.watch(Scopes("n0")))).peers == second[0].peers
+        for stream in streams:
+            await stream.aclose()
