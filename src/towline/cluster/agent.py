@@ -13,10 +13,12 @@ from contextlib import suppress
 from towline.cluster.contract import Link, Replica, Report, Update
 from towline.cluster.copy import ClusterCopy
 from towline.cluster.following import Following
+from towline.cluster.held_blocks import HeldBlocks
 from towline.cluster.pauses import Pauses
+from towline.cluster.publisher import Publisher
 from towline.cluster.tasks import begin
 from towline.model.cluster import Block, Description, Peer, Role
-from towline.model.errors import Conflict, NotFound, TowlineError, Unavailable
+from towline.model.errors import NotFound, TowlineError, Unavailable
 from towline.model.secure import SecureKey
 
 log = logging.getLogger(__name__)
@@ -70,10 +72,10 @@ class Agent:
         self._reported = asyncio.Event()
         self._dirty: set[str] = set()
         self._unmatched: set[str] = set()
-        self._leaving: dict[str, Block] = {}
-        self._publishing = asyncio.Lock()
         self._work = asyncio.Event()
         self._following = Following(node_id, link, replica, differs=self.local_change, trouble=self._note_trouble)
+        self._publisher = Publisher(link, replica, self._following)
+        self._blocks = HeldBlocks(link, replica, publish=self._publisher.publish, later=self._work.set)
         self._wanted: dict[str, float] = {}
         self._heard = monotonic()
         self._ttl = 0.0
@@ -155,33 +157,11 @@ class Agent:
 
     async def lease(self, network_id: str, subnet: str, address: str = "") -> Block:
         """A block for this node, known here too. Unavailable, Conflict, NotFound as `Link.lease_block`."""
-        block = await self._link.lease_block(network_id, subnet, address)
-        self._leaving.pop(block.id, None)
-        await self._replica.set_blocks([block], [])
-        return block
+        return await self._blocks.lease(network_id, subnet, address)
 
     async def give_back(self, block: Block) -> None:
-        """Stop handing out of it, withdraw what is published with its addresses, then return it. If no manager answers,
-        it is returned later."""
-        await self._replica.set_blocks([], [block.id])
-        self._leaving[block.id] = block
-        try:
-            await self._return(block)
-        except TowlineError as error:
-            log.info("a block is returned later", extra={"fields": {"block": block.id, "why": str(error)}})
-            self._work.set()
-
-    async def _return(self, block: Block) -> None:
-        with suppress(NotFound):
-            await self._publish(block.network)
-        if self._leaving.pop(block.id, None) is not None:
-            try:
-                await self._link.return_block(block)
-            except NotFound:
-                return
-            except TowlineError:
-                self._leaving.setdefault(block.id, block)
-                raise
+        """If no manager answers, it is returned later."""
+        await self._blocks.give_back(block)
 
     # jobs
 
@@ -250,7 +230,7 @@ class Agent:
 
     async def _compare(self) -> None:
         """After a gap: blocks, and what is published of this node."""
-        await self._compare_blocks()
+        await self._blocks.compare()
         published = await self._link.published()
         by_network: dict[str, list[Peer]] = {}
         for peer in published:
@@ -261,28 +241,6 @@ class Agent:
         self._dirty |= self._replica.present()
         self._unmatched |= self._following.networks.keys()
         self._work.set()
-
-    async def _compare_blocks(self) -> None:
-        """A block that only the managers know of was leased when the answer was lost: it goes back. One that only this
-        node knows of was taken away while it could not report: it is asked for again, else its endpoints must go."""
-        theirs = {block.id: block for block in await self._link.blocks()}
-        ours = {block.id: block for block in self._replica.blocks()}
-        for block in (theirs[key] for key in theirs.keys() - ours.keys()):
-            await self._link.return_block(block)
-        changed = [theirs[key] for key in theirs.keys() & ours.keys() if theirs[key] != ours[key]]
-        lost = [ours[key] for key in ours.keys() - theirs.keys()]
-        for block in lost:
-            try:
-                changed.append(
-                    await self._link.lease_block(block.network, block.subnet, block.prefix.partition("/")[0])
-                )
-            except (Conflict, NotFound, Unavailable) as error:
-                log.error(
-                    "addresses of this node were given to another while it could not report",
-                    extra={"fields": {"block": block.id, "why": str(error)}},
-                )
-        kept = {block.id for block in changed}
-        await self._replica.set_blocks(changed, [block.id for block in lost if block.id not in kept])
 
     async def _report(self) -> None:
         """Regular words to a manager; what it answers is when the next is due."""
@@ -327,19 +285,14 @@ class Agent:
             await self._match_followers(dirty | unmatched)
             for network_id in sorted(dirty):
                 try:
-                    await self._publish(network_id)
+                    await self._publisher.publish(network_id)
                     pauses.reset()
                 except NotFound:
                     log.info("the network is gone", extra={"fields": {"network": network_id}})
                 except TowlineError as error:
                     log.warning("not published yet", extra={"fields": {"network": network_id, "why": str(error)}})
                     self._dirty.add(network_id)
-            for block in list(self._leaving.values()):
-                try:
-                    await self._return(block)
-                except TowlineError as error:
-                    log.info("a block is returned later", extra={"fields": {"block": block.id, "why": str(error)}})
-            if self._dirty or self._leaving:
+            if not await self._blocks.return_all() or self._dirty:
                 await pauses.wait()
                 self._work.set()
 
@@ -365,47 +318,6 @@ class Agent:
             else:
                 await self._following.leave(network_id)
 
-    async def _publish(self, network_id: str) -> None:
-        """Make the cluster's word of this node's endpoints on the network what the node has."""
-        async with self._publishing:
-            await self._publish_differences(network_id)
-
-    async def _publish_differences(self, network_id: str) -> None:
-        follower = self._following.networks.get(network_id)
-        own = {peer.id: peer for peer in self._replica.own(network_id)}
-        known = await self._published(network_id) if follower is None or follower.own is None else follower.own
-        puts = [peer for peer in own.values() if known.get(peer.id) != peer]
-        gone = [peer_id for peer_id in known if peer_id not in own]
-        if not puts and not gone:
-            return
-        try:
-            await self._tell(network_id, puts, gone)
-        except Conflict:
-            if len(puts) + len(gone) < 2:
-                raise
-            await self._tell_each(network_id, puts, gone)
-
-    async def _tell_each(self, network_id: str, puts: list[Peer], gone: list[str]) -> None:
-        """One whose address is another's by now keeps no other from being published. Raises the last refusal."""
-        await self._tell(network_id, [], gone)
-        refusal: Conflict | None = None
-        for peer in puts:
-            try:
-                await self._tell(network_id, [peer], [])
-            except Conflict as error:
-                refusal = error
-        if refusal is not None:
-            raise refusal
-
-    async def _tell(self, network_id: str, puts: list[Peer], gone: list[str]) -> None:
-        await self._link.publish(network_id, puts, gone)
-        follower = self._following.networks.get(network_id)
-        if follower is not None and follower.own is not None:
-            follower.told(puts, gone)
-
     async def publish_now(self, network_id: str) -> None:
         """Do not wait for the next settling: whoever asks next is to see what is here. As `Link.publish`."""
-        await self._publish(network_id)
-
-    async def _published(self, network_id: str) -> dict[str, Peer]:
-        return {peer.id: peer for peer in await self._link.published() if peer.network == network_id}
+        await self._publisher.publish(network_id)
