@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import platform
@@ -44,7 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="towline-scale-") as folder:
             run = Run(settings, Path(folder), lambda step, n=nodes: print(f"{n} nodes: {step}", file=sys.stderr))  # type: ignore[misc]
             try:
-                uvloop.run(run.go())
+                uvloop.run(asyncio.wait_for(run.go(), options.limit or None))
+            except TimeoutError:
+                run.result["failure"] = f"not done in {options.limit:.0f} s"
+                print(f"scale: {nodes} nodes: {run.result['failure']}", file=sys.stderr)
+                failed = True
             except (NotEqual, RuntimeError) as error:
                 run.result["failure"] = str(error)
                 print(f"scale: {nodes} nodes: {error}", file=sys.stderr)
@@ -69,6 +74,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=20.0, help="of these, a second (default 20)")
     parser.add_argument("--idle", type=float, default=15.0, help="seconds in which nothing happens (default 15)")
     parser.add_argument("--apart", type=float, default=5.0, help="seconds for which half is cut off (default 5)")
+    parser.add_argument("--limit", type=float, default=0.0, help="seconds for each size; what is not done is left out")
     parser.add_argument("--out", type=Path, default=Path("scale/out/scale.json"), help="JSON")
     return parser.parse_args(argv)
 

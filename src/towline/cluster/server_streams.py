@@ -76,6 +76,9 @@ class _Stream:
         self._scopes = Scopes()
         self._task = asyncio.current_task()
         self._why: TowlineError | None = None
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._since = 0.0
 
     def stop(self, why: TowlineError) -> None:
         """Its last line says why."""
@@ -85,6 +88,7 @@ class _Stream:
 
     async def serve(self, watch: Watch, still: Callable[[], bool]) -> web.StreamResponse:
         asked = asyncio.ensure_future(self._read())
+        self._look()
         try:
             async with contextlib.aclosing(watch(self._scopes)) as updates:
                 async for update in updates:
@@ -104,13 +108,13 @@ class _Stream:
             await self._end_with(error)
         except ConnectionError:
             log.info("a node's stream was cut", extra={"fields": self._fields()})
-        except TimeoutError:
-            log.warning("a node reads too slowly: its stream is cut", extra={"fields": self._fields()})
         except Exception:
             log.exception("a node's stream failed", extra={"fields": self._fields()})
             await self._end_with(Failure("internal error: see the manager's log"))
         finally:
             self._task = None
+            if self._timer is not None:
+                self._timer.cancel()
             asked.cancel()
             await asyncio.gather(asked, return_exceptions=True)
         return self._response
@@ -134,17 +138,24 @@ class _Stream:
         self._why = error
         if not self._response.prepared:
             raise error
-        with contextlib.suppress(ConnectionError, TimeoutError):
+        with contextlib.suppress(ConnectionError):
             await self._tell(_encoder.encode(refused(error)) + b"\n")
 
     async def _tell(self, line: bytes) -> None:
-        try:
-            async with asyncio.timeout(self._slow):
-                await self._response.write(line)
-        except TimeoutError:
+        self._since = self._loop.time()
+        await self._response.write(line)
+        self._since = 0.0
+
+    def _look(self) -> None:
+        """Has the line in hand taken too long? One timer for many lines: most are sent at once."""
+        now = self._loop.time()
+        if self._since and now - self._since >= self._slow:
+            log.warning("a node reads too slowly: its stream is cut", extra={"fields": self._fields()})
             if self._request.transport is not None:
                 self._request.transport.abort()
-            raise
+            self.stop(Unavailable("the node reads too slowly"))
+            return
+        self._timer = self._loop.call_at((self._since or now) + self._slow, self._look)
 
     def _fields(self) -> dict[str, str]:
         return {"node": self._node}

@@ -34,7 +34,7 @@ class _Waiting:
 
 
 class Watcher:
-    """idle: seconds after which the revision is told if nothing else is due. most: records that may wait."""
+    """idle: seconds after each of which the revision is told, once nothing else is due. most: records that may wait."""
 
     def __init__(self, source: Source, idle: float, most: int = MOST_WAITING) -> None:
         self._source = source
@@ -45,6 +45,8 @@ class Watcher:
         self._doubtful: dict[str, None] = {}
         self._ended: Exception | None = None
         self._woken = asyncio.Event()
+        self._quiet = False
+        self._timer: asyncio.TimerHandle | None = None
 
     # what is due
 
@@ -95,27 +97,33 @@ class Watcher:
 
     async def updates(self) -> AsyncGenerator[Update, None]:
         """Without end; in each scope in order of revisions."""
-        clock = asyncio.get_running_loop().time
-        heard = clock()
-        while True:
-            self._woken.clear()
-            if self._doubtful:
-                await self._confirm()
-            if self._due:
-                yield self._next()
-            elif self._ended is not None:
-                raise self._ended
-            elif clock() - heard >= self._idle or not await self._woken_within(self._idle - (clock() - heard)):
-                heard = clock()
-                yield Update(self._source.revision())
-
-    async def _woken_within(self, seconds: float) -> bool:
+        self._arm()
         try:
-            async with asyncio.timeout(seconds):  # `wait_for` loses a cancellation that comes with the event
-                await self._woken.wait()
-        except TimeoutError:
-            return self._woken.is_set()
-        return True
+            while True:
+                self._woken.clear()
+                if self._doubtful:
+                    await self._confirm()
+                if self._due:
+                    yield self._next()
+                elif self._ended is not None:
+                    raise self._ended
+                elif self._quiet:
+                    self._quiet = False
+                    yield Update(self._source.revision())
+                else:
+                    await self._woken.wait()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _arm(self) -> None:
+        """One timer for each span, not one for each wait."""
+        self._timer = asyncio.get_running_loop().call_later(self._idle, self._tick)
+
+    def _tick(self) -> None:
+        self._quiet = True
+        self._woken.set()
+        self._arm()
 
     async def _confirm(self) -> None:
         """One that cannot be told now is asked for again with the next news, or when there are none for a while."""
