@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.boxes import Box, connect, create, disconnect, make_network, no_way, pools, remove, running
 from tests.support.equality_cluster import settled
+from tests.support.five import cluster, knows
 from tests.support.hosts import Host, hosts
 from tests.support.polling import eventually, until
 
@@ -28,14 +29,6 @@ class Wide(NamedTuple):
         return self.hosts[:3]
 
 
-def cluster(five: list[Host]) -> None:
-    """Three managers, the others workers. A node that says nothing for three seconds is down."""
-    five[0].init()
-    five[0].docker("swarm", "update", "--dispatcher-heartbeat", "1s")
-    for host in five[1:]:
-        host.join(five[0], "manager" if host.number <= 3 else "worker")
-
-
 @pytest.fixture(scope="module")
 def wide() -> Iterator[Wide]:
     with ExitStack() as stack:
@@ -50,10 +43,6 @@ def wide() -> Iterator[Wide]:
         others = [stack.enter_context(running(host.daemon, f"o{host.number}", "other")) for host in five]
         settled(five[:3], five)
         yield Wide(five, boxes, others)
-
-
-def knows(host: Host, *names: str) -> bool:
-    return set(names) <= {n["Name"] for n in host.daemon.http("GET", "/networks").json}
 
 
 def test_all_reach_each_other_by_address_and_by_name(wide: Wide) -> None:

@@ -6,84 +6,37 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from tests.e2e.test_cluster import _etcd_pids
-from tests.e2e.test_cluster_overlay import cluster, knows
-from tests.support.boxes import Box, create, enter, make_network, pools, remove, run, running, start
+from tests.support.boxes import create, enter, remove, run, running
 from tests.support.equality_cluster import settled
-from tests.support.flows import Conversation
-from tests.support.hosts import Host, hosts
-from tests.support.plugs import Plug
+from tests.support.five import (
+    LONG,
+    Five,
+    assert_state,
+    assert_up,
+    five_hosts,
+    leader_of,
+    move,
+    silence,
+    talking,
+    undisturbed,
+)
+from tests.support.hosts import Host
 from tests.support.polling import eventually, until
 from tests.support.remains import clear_away
 
 TOWLINE = (str(Path(sys.executable).with_name("towline")), "-H")
-_LONG = 40.0
-"""Seconds until a test gives up on a cluster."""
-
-
-class Five(NamedTuple):
-    """boxes: one per host, on "wide"."""
-
-    hosts: list[Host]
-    boxes: list[Box]
-
-    @property
-    def managers(self) -> list[Host]:
-        return self.hosts[:3]
-
-    def settled(self) -> None:
-        settled(self.managers, self.hosts, _LONG)
-
-    def assert_traffic(self) -> None:
-        for box in self.boxes:
-            for peer in self.boxes:
-                assert peer is box or box.dial(peer.ipv4, 80, 1), f"{box.name} -> {peer.name}"
 
 
 @pytest.fixture(scope="module")
 def five() -> Iterator[Five]:
-    with ExitStack() as stack:
-        made = stack.enter_context(hosts(5))
-        cluster(made)
-        make_network(made[0].daemon, "wide", Driver="overlay", Attachable=True, **pools("10.9.0.0/16", "fd00:9::/64"))
-        until(lambda: all(knows(host, "wide") for host in made[:3]))
-        for host in made:
-            run(host.daemon, f"w{host.number}", "wide")
-        boxes = [enter(host.daemon, f"w{host.number}") for host in made]
-        for box in boxes:
-            stack.callback(box.close)
-        whole = Five(made, boxes)
-        whole.settled()
-        whole.assert_traffic()
+    with five_hosts() as made, talking(made) as whole:
         yield whole
-
-
-@contextmanager
-def undisturbed(*pairs: tuple[Box, Box]) -> Iterator[None]:
-    """A TCP connection between each two goes on while the body runs, and ends whole."""
-    with ExitStack() as stack:
-        talks = []
-        for port, (client, server) in enumerate(pairs, 7100):
-            talks.append(Conversation(Plug(client.ns, client.ipv4), Plug(server.ns, server.ipv4), port))
-            stack.callback(talks[-1].close)
-        until(lambda: all(talk.rounds > 20 or talk.error for talk in talks))
-        yield
-        goals = [talk.rounds + 20 for talk in talks]
-        until(lambda: all(t.rounds >= goal or t.error for t, goal in zip(talks, goals, strict=True)))
-        assert [talk.end() for talk in talks] == [None] * len(talks)
-
-
-def leader_of(managers: list[Host], witness: Host) -> Host | None:
-    answer = witness.daemon.http("GET", "/nodes")
-    nodes = answer.json if answer.status == 200 else []
-    found = [n["ManagerStatus"]["Addr"] for n in nodes if n.get("ManagerStatus", {}).get("Leader")]
-    return next((host for host in managers if f"{host.address}:2377" in found), None)
 
 
 def test_the_leader_is_killed_and_started_again(five: Five) -> None:
@@ -94,9 +47,9 @@ def test_the_leader_is_killed_and_started_again(five: Five) -> None:
     at_leader = next(box for box, host in zip(five.boxes, five.hosts, strict=True) if host is leader)
     with undisturbed((boxes[0], boxes[1]), (boxes[2], boxes[3]), (boxes[0], at_leader)):
         leader.daemon.kill()
-        until(lambda: leader_of(five.managers, left[0]) in left, _LONG)
+        until(lambda: leader_of(five.managers, left[0]) in left, LONG)
         with running(five.hosts[4].daemon, "late", "wide") as late:
-            settled(left, [host for host in five.hosts if host is not leader], _LONG)
+            settled(left, [host for host in five.hosts if host is not leader], LONG)
             assert late.dial(boxes[0].ipv4, 80)
             leader.daemon.start()
             five.settled()
@@ -134,8 +87,8 @@ def test_a_node_that_is_cut_off_goes_on_and_catches_up(five: Five) -> None:
             move(five.hosts[1], "mover2", asked)
             run(host.daemon, "fresh", "wide")
             five.hosts[0].docker("network", "rm", "short")
-            until(lambda: (_silence(away) or 0) > 3.2)
-            eventually(lambda: _assert_down(five.hosts[0], away))
+            until(lambda: silence(away) > 3.2)
+            eventually(lambda: assert_state(five.hosts[0], away, "down"))
             assert away.daemon.http("GET", "/containers/json").status == 200
             assert "local" in [s["name"] for s in away.daemon.http("GET", "/towline/v1/sandboxes").json]
             refused = create(away.daemon, "none", "wide", command=["sleep", "9"])
@@ -145,7 +98,7 @@ def test_a_node_that_is_cut_off_goes_on_and_catches_up(five: Five) -> None:
         remove(away.daemon, "local")
         away.mend()
         five.settled()
-    assert (_silence(away) or 0) < 3
+    assert silence(away) < 3
     mover = enter(five.hosts[1].daemon, "mover2")
     stack.callback(mover.close)
     assert five.boxes[4].dial(mover.ipv4, 80)
@@ -153,29 +106,6 @@ def test_a_node_that_is_cut_off_goes_on_and_catches_up(five: Five) -> None:
     for at, name in ((five.hosts[1], "mover2"), (host, "fresh")):
         remove(at.daemon, name)
     five.settled()
-
-
-def move(host: Host, name: str, asked: dict[str, str]) -> None:
-    """Run it where its address was another node's: that node returns the block in the background."""
-
-    def attempt() -> None:
-        answer = create(host.daemon, name, asked, command=["sleep", "600"])
-        assert answer.status == 201, answer
-
-    eventually(attempt, _LONG)
-    start(host.daemon, name)
-
-
-def _silence(host: Host) -> float | None:
-    shown = host.daemon.http("GET", "/towline/v1/cluster")
-    assert shown.status == 200, shown
-    silence: float | None = shown.json["silence"]
-    return silence
-
-
-def _assert_down(manager: Host, host: Host) -> None:
-    nodes = {n["Status"]["Addr"]: n["Status"]["State"] for n in manager.daemon.http("GET", "/nodes").json}
-    assert nodes[host.address] == "down"
 
 
 def test_a_cut_manager_catches_up(five: Five) -> None:
@@ -186,21 +116,15 @@ def test_a_cut_manager_catches_up(five: Five) -> None:
         leader.cut()
         stack.callback(leader.mend)
         left = [host for host in five.managers if host is not leader]
-        until(lambda: leader_of(five.managers, left[0]) in left, _LONG)
+        until(lambda: leader_of(five.managers, left[0]) in left, LONG)
         with running(five.hosts[3].daemon, "late", "wide"):
-            eventually(lambda: _assert_up(left[0], rest), _LONG)
+            eventually(lambda: assert_up(left[0], rest), LONG)
             refused = leader.daemon.http("POST", "/networks/create", {"Name": "no", "Driver": "overlay"})
             assert refused.status in (500, 503), refused
             leader.mend()
             five.settled()
     five.settled()
     five.assert_traffic()
-
-
-def _assert_up(manager: Host, wanted: list[Host]) -> None:
-    nodes = manager.daemon.http("GET", "/nodes").json
-    up = {n["Status"]["Addr"] for n in nodes if n["Status"]["State"] == "ready"}
-    assert up == {host.address for host in wanted}
 
 
 def test_a_worker_loses_power(five: Five) -> None:
@@ -255,9 +179,9 @@ def test_quorum_is_lost_and_comes_back(five: Five) -> None:
         assert alone.daemon.http("GET", "/networks").status == 200
         five.hosts[1].daemon.start()
         running_ = [host for host in five.hosts if host is not five.hosts[2]]
-        settled(five.hosts[:2], running_, _LONG)
+        settled(five.hosts[:2], running_, LONG)
         with running(five.hosts[3].daemon, "late", "wide"):
-            settled(five.hosts[:2], running_, _LONG)
+            settled(five.hosts[:2], running_, LONG)
         five.hosts[2].daemon.start()
         five.settled()
     five.assert_traffic()
@@ -273,7 +197,7 @@ def test_quorum_is_lost_for_good(five: Five) -> None:
         alone.docker("swarm", "init", "--force-new-cluster")
         alone.docker("network", "create", "-d", "overlay", "--attachable", "after")
         move(five.hosts[4], "late", {"network": "after"})
-        eventually(lambda: _assert_up(alone, left), _LONG)
-        settled([alone], left, _LONG)
+        eventually(lambda: assert_up(alone, left), LONG)
+        settled([alone], left, LONG)
     nodes = {n["Status"]["Addr"]: n for n in alone.daemon.http("GET", "/nodes").json}
     assert all("ManagerStatus" not in nodes[host.address] for host in five.hosts[1:3])

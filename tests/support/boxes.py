@@ -148,7 +148,7 @@ def pools(*subnets: str) -> dict[str, Any]:
 
 def enter(daemon: Daemon, name: str) -> Box:
     """The caller closes it."""
-    return Box(daemon, name, Inside(inspect(daemon, name)["netns"]))
+    return Box(daemon, name, Inside(daemon.mounted(inspect(daemon, name)["netns"])))
 
 
 @contextmanager

@@ -213,7 +213,12 @@ class Daemon:
         """Run a command in the namespace for overlay networks; its stdout, "" if there is none."""
         if not self.overlay_namespace.exists():
             return ""
-        return self.run("nsenter", f"--net={self.overlay_namespace}", *command, check=check)
+        return self.run("nsenter", f"--net={self.mounted(self.overlay_namespace)}", *command, check=check)
+
+    def mounted(self, path: str | Path) -> str:
+        """A path as the daemon sees it, which may have a mount namespace of its own (`tests.support.disk`)."""
+        lives = self._process is not None and self._process.poll() is None
+        return f"/proc/{self.pid}/root{path}" if lives else str(path)
 
     def rss_kib(self) -> int:
         """Resident memory now, in KiB."""

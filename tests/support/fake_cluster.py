@@ -18,7 +18,8 @@ from towline.model.service import Service
 
 class FakeManagers:
     """away: no call is answered, open streams end. refused: endpoints that cannot be published.
-    refuses_blocks: none is taken back. Counts `beats`."""
+    refuses_blocks: none is taken back. whole: a lease is a /28 (else a single address). leases_fail: so many more
+    times. deaf: no report is taken. slow_leases: their answers wait for it. Counts `beats`."""
 
     def __init__(self) -> None:
         self.revision = 1
@@ -32,6 +33,10 @@ class FakeManagers:
         self.lose_answers = False
         self.refused: set[str] = set()
         self.refuses_blocks = False
+        self.whole = True
+        self.leases_fail = 0
+        self.deaf = False
+        self.slow_leases: asyncio.Event | None = None
         self._moved = asyncio.Event()
         self._away = False
         self._log: list[tuple[int, str, Update]] = []
@@ -136,6 +141,8 @@ class FakeLink:
 
     async def beat(self, report: Report) -> Beat:
         self._managers.check()
+        if self._managers.deaf:
+            raise Unavailable("etcd does not answer")
         self._managers.beats.append((self._node_id, report))
         return Beat(period=0.01, ttl=0.2, clock=report.clock)
 
@@ -147,6 +154,10 @@ class FakeLink:
             assert peer.node == self._node_id
             if peer.id in self._managers.refused:
                 raise Conflict(f"address {peer.ipv4} is another's")
+            address = ip_interface(peer.ipv4).ip
+            held = [b.node for b in self._managers.blocks.values() if address in ip_network(b.prefix, strict=False)]
+            if self._node_id not in held and self._managers.networks[network_id].pools:
+                raise Conflict(f"address {peer.ipv4} is in no block of node {self._node_id}")
         for peer in puts:
             await self._managers.put_peer(peer)
         for peer_id in gone:
@@ -162,11 +173,18 @@ class FakeLink:
 
     async def lease_block(self, network_id: str, subnet: str, address: str = "") -> Block:
         self._managers.check()
-        block = Block(network_id, subnet, f"{address or '10.0.0.0'}/28", self._node_id)
+        if self._managers.leases_fail:
+            self._managers.leases_fail -= 1
+            raise Unavailable("etcd does not answer")
+        block = Block(
+            network_id, subnet, f"{address or '10.0.0.0'}/{28 if self._managers.whole else 32}", self._node_id
+        )
         holder = self._managers.blocks.get(block.id)
         if holder is not None and holder.node != self._node_id:
             raise Conflict(f"{block.prefix} belongs to node {holder.node}")
         self._managers.blocks[block.id] = block
+        if self._managers.slow_leases is not None:
+            await self._managers.slow_leases.wait()
         return block
 
     async def return_block(self, block: Block) -> None:
@@ -200,6 +218,7 @@ class FakeReplica:
         self.mine: dict[str, Peer] = {}
         self.offered: dict[str, Service] = {}
         self.down: frozenset[str] = frozenset()
+        self.given_up: list[str] = []
 
     def networks(self) -> list[Network]:
         return list(self.known.values())
@@ -237,6 +256,10 @@ class FakeReplica:
         self.held.update((block.id, block) for block in puts)
         for block_id in gone:
             self.held.pop(block_id, None)
+
+    async def give_up(self, peer: Peer, why: str) -> None:
+        del self.mine[peer.id]
+        self.given_up.append(peer.id)
 
     def services(self) -> list[Service]:
         return list(self.offered.values())

@@ -22,8 +22,8 @@ class ManagerPart(msgspec.Struct, frozen=True):
 class NodePage(msgspec.Struct, frozen=True):
     """role: what the operator wants it to be; it is a manager while `manager` is not null. address, data_path: bare
     addresses. revision: of the cluster, as applied on the node; lag: revisions that it was behind when it last
-    reported. skew: its clock less the manager's, seconds. repairs: rows and links that it has set right. Null: it has
-    not reported."""
+    reported. skew: its clock less the middle of the managers', seconds. repairs: rows and links that it has set right.
+    Null: it has not reported."""
 
     id: str
     hostname: str

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 
+from towline.cluster.claims import Claims
 from towline.cluster.contract import Link, Replica, Report, Update
 from towline.cluster.copy import ClusterCopy
 from towline.cluster.following import Following
@@ -74,8 +75,10 @@ class Agent:
         self._unmatched: set[str] = set()
         self._work = asyncio.Event()
         self._following = Following(node_id, link, replica, differs=self.local_change, trouble=self._note_trouble)
-        self._publisher = Publisher(link, replica, self._following)
-        self._blocks = HeldBlocks(link, replica, publish=self._publisher.publish, later=self._work.set)
+        self._claims = Claims(link, replica)
+        self._given_up = False
+        self._publisher = Publisher(link, replica, self._following, self._claims)
+        self._blocks = HeldBlocks(link, replica, self._claims, publish=self._publisher.publish, later=self._work.set)
         self._wanted: dict[str, float] = {}
         self._heard = monotonic()
         self._ttl = 0.0
@@ -84,7 +87,7 @@ class Agent:
     # life
 
     def start(self) -> None:
-        for job in (self._following.run, self._follow_base, self._report, self._settle):
+        for job in (self._following.run, self._follow_base, self._report, self._settle, self._claims.run):
             self._tasks.append(begin(self._always(job), job.__name__))
 
     async def close(self) -> None:
@@ -230,7 +233,7 @@ class Agent:
 
     async def _compare(self) -> None:
         """After a gap: blocks, and what is published of this node."""
-        await self._blocks.compare()
+        await self._claims.compare()
         published = await self._link.published()
         by_network: dict[str, list[Peer]] = {}
         for peer in published:
@@ -266,12 +269,24 @@ class Agent:
                 await pauses.wait()
                 continue
             pauses.reset()
+            if self.fenced:
+                self._given_up = True
+                self._work.set()
             described, told, self._heard, self._ttl = True, secure, sent, beat.ttl
             self._reported.set()
             self._beaten(beat.role, beat.managers)
             with suppress(TimeoutError):
                 async with asyncio.timeout(beat.period):
                     await self._news.wait()
+
+    async def _compare_again(self) -> None:
+        """This node could not report for so long that it may have lost all that it has, whether its stream of updates
+        ended meanwhile or not."""
+        try:
+            await self._compare()
+            self._given_up = False
+        except TowlineError as error:
+            log.info("compared with the managers later", extra={"fields": {"why": str(error)}})
 
     async def _settle(self) -> None:
         """Followers for the networks that are present here; publishes what changed."""
@@ -280,6 +295,8 @@ class Agent:
         while True:
             await self._wait_for_work()
             self._work.clear()
+            if self._given_up:
+                await self._compare_again()
             dirty, self._dirty = self._dirty, set()
             unmatched, self._unmatched = self._unmatched, set()
             await self._match_followers(dirty | unmatched)
@@ -292,7 +309,7 @@ class Agent:
                 except TowlineError as error:
                     log.warning("not published yet", extra={"fields": {"network": network_id, "why": str(error)}})
                     self._dirty.add(network_id)
-            if not await self._blocks.return_all() or self._dirty:
+            if not await self._blocks.return_all() or self._dirty or self._given_up:
                 await pauses.wait()
                 self._work.set()
 

@@ -19,6 +19,7 @@ from towline.cluster.scopes import Scopes
 from towline.cluster.shared_updates import SharedUpdates
 from towline.cluster.state import State
 from towline.cluster.watchers import Source, Watcher
+from towline.model.cluster import Alive
 from towline.model.errors import NotFound, TowlineError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Feed:
             self._shared.snapshot, self._shared.merged, lambda: self.state.revision, lambda scope: self.confirm(scope)
         )
         self._moved = asyncio.Event()
+        self._reported: Callable[[Alive], None] = lambda _: None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -78,6 +80,10 @@ class Feed:
         except TimeoutError:
             why = self.trouble or f"its copy of the cluster is at revision {self.state.revision}"
             raise Unavailable(f"this manager does not hear of changes in time: {why}") from None
+
+    def listen(self, reported: Callable[[Alive], None]) -> None:
+        """Called with each report of a node that was written, at the moment at which it arrives; one may listen."""
+        self._reported = reported
 
     # for whoever follows
 
@@ -178,6 +184,10 @@ class Feed:
         """What is told twice is taken once."""
         if watched.revision > self.state.revision:
             self._tell(self.state.apply(watched.revision, watched.items))
+            for item in watched.items:
+                kind, node_id = codec.split_key(item.key)
+                if kind == codec.ALIVE and (alive := self.state.alive.get(node_id)) is not None:
+                    self._reported(alive)
         self._heard()
 
     def _tell(self, told: dict[str, Update]) -> None:

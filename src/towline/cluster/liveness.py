@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from towline.cluster import codec
+from towline.cluster.clocks import ManagerClocks, has_jumped
 from towline.cluster.contract import Beat, Etcd, PutKey, Report
 from towline.cluster.feed import Feed
 from towline.cluster.state import State
@@ -43,9 +44,9 @@ def period_of(spec: Mapping[str, object]) -> float:
 
 
 class Liveness:
-    """clock: nanoseconds since the epoch."""
+    """own: the id of this manager's node. clock: nanoseconds since the epoch."""
 
-    def __init__(self, etcd: Etcd, feed: Feed, commits: Commits, *, clock: Callable[[], int]) -> None:
+    def __init__(self, etcd: Etcd, feed: Feed, commits: Commits, *, clock: Callable[[], int], own: str = "") -> None:
         self._etcd = etcd
         self._feed = feed
         self._commits = commits
@@ -53,6 +54,15 @@ class Liveness:
         self._granted: dict[str, tuple[int, int]] = {}
         self._silent: dict[str, int] = {}
         self._one: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._own = own
+        self._clocks = ManagerClocks()
+        feed.listen(self._told)
+
+    def _told(self, alive: Alive) -> None:
+        state = self._feed.state
+        if alive.node in state.managers and alive.node != self._own:
+            self._clocks.heard(alive.node, alive.clock, self._clock())
+            self._clocks.keep(node_id for node_id in state.managers if node_id in state.alive)
 
     async def beat(self, node_id: str, report: Report, address: str = "") -> Beat:
         """Forbidden for a node that is not of this cluster. address: bare IP from which the report came, "" unknown."""
@@ -62,7 +72,7 @@ class Liveness:
             node=node_id,
             revision=report.revision,
             clock=report.clock,
-            skew=round((report.clock - now) / 1e9, 3),
+            skew=round((report.clock - now - self._clocks.middle) / 1e9, 3),
             repairs=report.repairs,
             problem=report.problem[:_LONGEST_PROBLEM],
         )
@@ -103,7 +113,7 @@ class Liveness:
             await self._return(node_id, alive)
             return
         silent = self._silent.get(node_id, 0) + 1
-        if silent < _WRITTEN_EACH and (known.repairs, known.problem) == (alive.repairs, alive.problem):
+        if silent < _WRITTEN_EACH and not _is_news(known, alive):
             self._silent[node_id] = silent
             return
         self._silent[node_id] = 0
@@ -158,6 +168,10 @@ class Liveness:
         state = self._feed.state
         managers = sorted(state.managers.values(), key=lambda node: node.id not in state.alive)
         return tuple(node.manager_address for node in managers)
+
+
+def _is_news(known: Alive, alive: Alive) -> bool:
+    return has_jumped(known, alive) or (known.repairs, known.problem) != (alive.repairs, alive.problem)
 
 
 def member(state: State, node_id: str) -> Node:

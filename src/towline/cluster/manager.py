@@ -59,7 +59,7 @@ class Manager:
         commits = Commits(etcd, feed, patience=patience, monotonic=monotonic)
         self.leader = Leader(etcd, feed, node_id, term=term, monotonic=monotonic)
         self._reclaim = Reclaim(feed, commits, self.leader, grace=grace, monotonic=monotonic)
-        self.liveness = Liveness(etcd, feed, commits, clock=clock)
+        self.liveness = Liveness(etcd, feed, commits, clock=clock, own=node_id)
         self.networks = Networks(feed, commits, new_id=new_id, clock=clock)
         self.nodes = Nodes(feed, commits, self._reclaim, clock=clock)
         self.endpoints = Endpoints(feed, commits, self.liveness)

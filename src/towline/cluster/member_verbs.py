@@ -20,6 +20,7 @@ _SHA = hashlib.sha256().digest_size
 _WAIT = ("in sync with leader", "too many learner", "unhealthy cluster")
 _PAUSE, _LONG = 0.2, 120.0  # seconds
 NO_LEADER = "no leader"
+FULL = "etcd's database is full (alarm NOSPACE): it must be compacted and defragmented, which is tried"
 
 
 class _NotYet(Unavailable):
@@ -58,7 +59,7 @@ class Status(msgspec.Struct, frozen=True, rename="camel"):
             return f"etcd has {NO_LEADER}: more than half of the managers must be reachable"
         for each in self.errors:
             if "NOSPACE" in each:
-                return "etcd's database is full (alarm NOSPACE): it must be compacted and defragmented"
+                return FULL
             if "CORRUPT" in each:
                 return "etcd's members differ (alarm CORRUPT): remove the damaged one, and join again"
         return ", ".join(self.errors)

@@ -16,6 +16,7 @@ from towline.cluster.member import Member
 from towline.cluster.member_certificate import MemberCertificate
 from towline.cluster.member_flags import MemberConfig, Tls
 from towline.cluster.member_ports import check_host
+from towline.cluster.member_room import MemberRoom
 from towline.cluster.member_sweep import MemberSweep
 from towline.cluster.member_verbs import Members
 from towline.cluster.node_api import MemberGrant, MemberRequest
@@ -47,6 +48,7 @@ class OwnEtcd:
         self._members: Members | None = None
         self._manager: Manager | None = None
         self._sweep: MemberSweep | None = None
+        self._room: MemberRoom | None = None
 
     @property
     def has_data(self) -> bool:
@@ -100,6 +102,8 @@ class OwnEtcd:
             own=self._identity.node,
         )
         self._sweep.start()
+        self._room = MemberRoom(self._member, self._members)
+        self._room.start()
         self._certificate.start(lambda: manager.state)
 
     async def make_room(self, node_id: str, peer: str, fresh: bool) -> tuple[int, dict[str, str]]:
@@ -140,8 +144,9 @@ class OwnEtcd:
 
     async def close(self) -> None:
         await self._certificate.close()
-        if self._sweep is not None:
-            await self._sweep.close()
+        for part in (self._sweep, self._room):
+            if part is not None:
+                await part.close()
         await self._member.stop()
 
     def _check_host(self) -> None:

@@ -26,8 +26,8 @@ ANY_NODE, ANY_MANAGER = "swarm-node", "swarm-manager"
 """Names in certificates by which a peer is accepted, whatever its address: of every node, and of managers only."""
 
 _ROOT_LIFE = datetime.timedelta(days=20 * 365)
-_BACKDATE = datetime.timedelta(hours=1)
-"""Clocks of nodes may differ by that much."""
+_BACKDATE = datetime.timedelta(days=1)
+"""Clocks of nodes may differ by that much; swarmkit allows an hour, which two clocks that are wrong can exceed."""
 _LARGEST_REQUEST = 16 * 1024
 _OU: dict[Role, str] = {"worker": "swarm-worker", "manager": "swarm-manager"}
 ROLES = {text: role for role, text in _OU.items()}
@@ -123,9 +123,9 @@ def subject_of(certificate: str) -> Subject:
 
 
 def life_of(certificate: str) -> tuple[float, float]:
-    """From when until when it is good; seconds since the epoch."""
+    """When it was made, and until when it is good; seconds since the epoch."""
     loaded = _load(certificate)
-    return loaded.not_valid_before_utc.timestamp(), loaded.not_valid_after_utc.timestamp()
+    return (loaded.not_valid_before_utc + _BACKDATE).timestamp(), loaded.not_valid_after_utc.timestamp()
 
 
 def signed_by(certificate: str, ca: str) -> bool:

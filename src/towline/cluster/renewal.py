@@ -93,21 +93,24 @@ class Renewal:
                 await self._wait()
                 self._asked.clear()
                 await self.once()
-                pause = _SHORTEST_PAUSE
             except (TowlineError, OSError) as error:
                 log.warning("the certificate cannot be renewed yet", extra={"fields": {"why": str(error)}})
                 self._asked.set()
             except Exception:
                 log.exception("what follows a new certificate failed")
             else:
-                continue
+                if self._due() > self._clock():
+                    pause = _SHORTEST_PAUSE
+                    continue
+                log.warning(
+                    "the new certificate is due for renewal already: this node's clock or the manager's is wrong"
+                )
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _wait(self) -> None:
         """Until somebody asks, or the time has come."""
-        since, until = pki.life_of(self._files.credentials().certificate)
-        due = since + (until - since) * (_EARLIEST + (_LATEST - _EARLIEST) * self._spread())
+        due = self._due()
         while not self._asked.is_set():
             left = due - self._clock()
             if left <= 0:
@@ -117,6 +120,11 @@ class Renewal:
                     await self._asked.wait()
             except TimeoutError:
                 continue
+
+    def _due(self) -> float:
+        """Seconds since the epoch."""
+        since, until = pki.life_of(self._files.credentials().certificate)
+        return since + (until - since) * (_EARLIEST + (_LATEST - _EARLIEST) * self._spread())
 
 
 def _checked(certificate: str, key: str, ca: str, was: pki.Subject) -> pki.Subject:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from towline.cluster import codec
+from towline.cluster.clocks import has_jumped
 from towline.cluster.contract import BASE, KeyValue, Update
 from towline.cluster.state_networks import NetworkIndex
 from towline.cluster.state_peers import BlockIndex, PeerIndex
@@ -107,7 +108,7 @@ class State:
             case Alive():
                 old = self.alive.get(record.node)
                 self.alive[record.node] = record
-                if old is None or old.problem != record.problem:
+                if old is None or old.problem != record.problem or has_jumped(old, record):
                     changes.alive[record.node] = record
             case Network():
                 self.networks.put(record)

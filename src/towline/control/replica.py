@@ -169,6 +169,21 @@ class Replica:
                     "not disconnected from a network that is gone", extra={"fields": {**fields, "error": str(error)}}
                 )
 
+    async def give_up(self, peer: Peer, why: str) -> None:
+        fields = {"sandbox": peer.name, "network": peer.network, "ipv4": peer.ipv4, "ipv6": peer.ipv6, "why": why}
+        if all(endpoint.id != peer.id for endpoint in self._view.endpoints_of(peer.network)):
+            return
+        try:
+            await self._membership.disconnect(peer.network, peer.sandbox, force=False)
+            log.error(
+                "disconnected: its address was given to another while this node could not report; connect it again",
+                extra={"fields": fields},
+            )
+        except TowlineError as error:
+            log.error(
+                "not disconnected, though its address is another's", extra={"fields": {**fields, "error": str(error)}}
+            )
+
     async def set_peers(self, network_id: str, puts: Sequence[Peer], gone: Sequence[str]) -> None:
         network = self._view.network(network_id)
         if network is None or network.scope != SWARM:

@@ -60,8 +60,8 @@ class Node(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Alive(msgspec.Struct, frozen=True, omit_defaults=True):
     """A node's last report; it vanishes with the node's lease. revision: of the cluster, applied there. clock: its
-    clock when it reported, nanoseconds; skew: its clock less the manager's, seconds. repairs: rows and links set right.
-    """
+    clock when it reported, nanoseconds; skew: its clock less the middle of the managers', seconds. repairs: rows and
+    links set right."""
 
     node: str
     revision: int = 0

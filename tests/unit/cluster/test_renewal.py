@@ -161,3 +161,19 @@ def test_files_say_the_role(tmp_path: Path) -> None:
         return None
 
     assert Renewal(files, never, nothing).role == "manager"
+
+
+async def test_a_clock_beyond_the_new_certificates_end_does_not_renew_without_pause(
+    managers: Managers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renewal, "_SHORTEST_PAUSE", 0.05)
+    managers.now += 7200
+    running = managers.renewal()
+    running.start()
+    await managers.roles.get()
+    await managers.roles.get()
+    asked = managers.asked
+    await asyncio.sleep(0.1)  # the pause is 0.1 s by now
+    assert managers.asked <= asked + 1
+    managers.now -= 7200
+    await running.close()
