@@ -31,6 +31,7 @@ from towline.control.mesh import Mesh
 from towline.control.names import Names
 from towline.control.names_check import NamesCheck
 from towline.control.networks import Networks
+from towline.control.parts import Parts as OwnParts
 from towline.control.ports import Ports, PortSockets
 from towline.control.reaper import Reaper
 from towline.control.reconcile import Reconciler
@@ -220,10 +221,9 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         counters=counters,
         seat=seat,
     )
-    ports, joins = (
-        Ports(parts.ports, default_ip=config.ip),
-        GlobalJoins(view, ipams, seat, networks.ensure_gateway, encryption.admit),
-    )
+    ports = Ports(parts.ports, default_ip=config.ip)
+    own_parts = OwnParts(view, writer, drivers, ipams, host)
+    joins = GlobalJoins(view, ipams, seat, networks.ensure_gateway, own_parts, encryption.admit)
     planner = EndpointPlanner(drivers, ipams, ports, joins)
 
     def changed(network_id: str) -> None:

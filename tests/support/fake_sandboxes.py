@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from towline.control.collaborators import Seat
 from towline.control.endpoints import EndpointPlanner
 from towline.control.global_joins import GlobalJoins
+from towline.control.parts import Parts
 from towline.control.ports import Ports
 from towline.control.sandbox_records import attached_path, new_record
 from towline.drivers.endpoint import interface_sysctls
@@ -72,6 +73,14 @@ async def _no_gateway() -> None:
     return
 
 
+class NoParts(Parts):
+    """This host makes no parts of networks of the cluster."""
+
+    def __init__(self) -> None: ...
+    def needed(self, network: Network) -> bool:
+        return False
+
+
 class FakeSandboxes:
     """written: what the commands of sandboxes wrote, by id."""
 
@@ -81,7 +90,7 @@ class FakeSandboxes:
         self._view = store.view()
         self._ports = Ports(FakePortSockets())
         self._planner = EndpointPlanner(
-            drivers, ipams, self._ports, GlobalJoins(self._view, ipams, Seat(), _no_gateway)
+            drivers, ipams, self._ports, GlobalJoins(self._view, ipams, Seat(), _no_gateway, NoParts())
         )
         self._announce = announce
 

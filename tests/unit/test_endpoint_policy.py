@@ -259,12 +259,11 @@ def test_only_endpoints_of_running_sandboxes_are_live() -> None:
     assert {endpoint.id for endpoint in found} == {live.id, nobody.id}
 
 
-def test_what_the_cluster_has_and_one_host_makes_is_not_joined_yet() -> None:
+def test_what_the_cluster_has_is_joined_if_it_is_attachable() -> None:
     wide = Network("g" * 64, "wide", 1, "overlay", phase="ready", scope="swarm", attachable=True)
     check_joinable(wide)
-    with pytest.raises(
-        Forbidden, match="cannot attach to network wide: networks of scope swarm with the driver macvlan"
-    ):
-        check_joinable(replace(wide, driver="macvlan", config_from="cfg"))
+    check_joinable(replace(wide, driver="macvlan", config_from="cfg"))
+    with pytest.raises(Forbidden, match='only one instance of "host" network is allowed'):
+        check_joinable(replace(wide, driver="host"))
     with pytest.raises(Failure, match="not manually attachable"):
         check_joinable(replace(wide, driver="macvlan", attachable=False))

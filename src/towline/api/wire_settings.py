@@ -11,7 +11,7 @@ from typing import Any
 
 from towline.api.versions import Version
 from towline.model.endpoint import Endpoint, EndpointConfig, Published
-from towline.model.network import RESERVED_NAMES, SWARM, Network
+from towline.model.network import RESERVED_NAMES, Network
 from towline.model.sandbox import Sandbox
 
 ALIASES_WITHOUT_ID: Version = (1, 45)
@@ -73,7 +73,7 @@ def port_list(sandbox: Sandbox, joined: Joined) -> list[dict[str, Any]]:
 def gateways(endpoint: Endpoint, network: Network) -> tuple[str, str]:
     """Gateway addresses of both families that the network offers this endpoint; "" for none. The way out of a swarm
     network is another one's: its gateway is a reserved address."""
-    if network.internal or network.scope == SWARM:
+    if network.internal or network.spans:
         return "", ""
     gateway4 = _gateway(endpoint.ipv4, network, "DefaultGatewayIPv4")
     return gateway4, _gateway(endpoint.ipv6, network, "DefaultGatewayIPv6")

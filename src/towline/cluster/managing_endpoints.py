@@ -59,8 +59,6 @@ def _publication(state: State, node_id: str, network_id: str, wanted: dict[str, 
     network = state.networks.get(network_id)
     if network is None:
         raise NotFound(f"network {network_id[:64]} not found")
-    if network.driver != "overlay":
-        raise InvalidParameter(f"endpoints of {network.driver} network {network.name} stay on their own node")
     when: list[Compare] = [
         same_life(state, codec.network_key(network_id)),
         same_life(state, codec.alive_key(node_id)),
@@ -91,6 +89,8 @@ def _check(
 ) -> None:
     """Notes the blocks that its addresses are of."""
     check_peer(peer, network, state.nodes[node_id])
+    if network.driver != "overlay":
+        return  # each node gives out addresses of its own
     for cidr in (peer.ipv4, peer.ipv6):
         if not cidr:
             continue

@@ -35,7 +35,7 @@ from towline.model.config import Config
 from towline.model.endpoint import ANYTHING, Endpoint, EndpointConfig
 from towline.model.errors import KernelError, NotFound, TowlineError
 from towline.model.info import Counters, EndpointPath, Finding
-from towline.model.network import SWARM, Lease, Network, SubnetStatus
+from towline.model.network import Lease, Network, SubnetStatus
 from towline.model.requests import Created, CreateNetwork, CreateSandbox, StartedSandbox
 from towline.model.sandbox import Process, Sandbox
 from towline.policy.sandbox import find_sandbox
@@ -158,7 +158,7 @@ class Controller:
         network = self._known(network_id)
         if not network.pools:
             return {}
-        if network.scope == SWARM:
+        if network.spans:
             return dict(self.cluster.subnet_status(network_id))
         return ipam_networks.subnet_status(self._ipams.get(network.ipam_driver), network)
 

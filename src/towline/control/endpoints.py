@@ -13,6 +13,7 @@ from towline.control.ports import NO_PORTS, Families, Granted, Ports
 from towline.control.work import Realisation, Work
 from towline.drivers.overlay import GATEWAY_NETWORK
 from towline.drivers.registry import Drivers
+from towline.ipam.errors import PartNeeded
 from towline.ipam.registry import IpamDrivers
 from towline.model.desired import NOTHING
 from towline.model.endpoint import ANYTHING, Endpoint, EndpointConfig
@@ -21,7 +22,7 @@ from towline.model.sandbox import Sandbox
 from towline.model.view import View
 from towline.plan.endpoint import name_interfaces, plan_endpoint, release_endpoint
 from towline.plan.gateways import Member, choose
-from towline.plan.presence import desired_now
+from towline.plan.presence import desired_now, needs_part
 from towline.plan.published import place
 from towline.plan.sandbox import Known, members_of, realise, transition
 from towline.store.contract import Change, Delete, Put
@@ -39,7 +40,9 @@ class EndpointPlanner:
     # single endpoints
 
     def make(self, sandbox: Sandbox, network: Network, config: EndpointConfig) -> Endpoint:
-        """On a global network it may need a block: see `GlobalJoins.attempt`."""
+        """On a global network it may need a block, or a part of this host: see `GlobalJoins.attempt`."""
+        if needs_part(network, self._drivers):
+            raise PartNeeded(network)
         ipam, blocks = self._ipams.get(network.ipam_driver), self._joins.blocks(network)
         return plan_endpoint(sandbox, network, config, endpoint_id=secrets.token_hex(32), ipam=ipam, blocks=blocks)
 
@@ -98,7 +101,7 @@ class EndpointPlanner:
     def _needs_way_out(self, draft: Draft, sandbox: Sandbox) -> bool:
         joined = (e for e in draft.endpoints_in(sandbox.id) if not e.way_out)
         pairs = [(endpoint, draft.network(endpoint.network)) for endpoint in joined]
-        if not any(n is not None and n.scope == SWARM and not n.internal for _, n in pairs):
+        if not any(n is not None and n.spans and not n.internal for _, n in pairs):
             return False
         attached = (self._drivers.get(n.driver).attach(n, e) for e, n in pairs if n is not None)
         return all(a is None or (a.gateway4 is None and a.gateway6 is None) for a in attached)

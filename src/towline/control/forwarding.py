@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from towline.control.compare import Difference, WriteSysctl
 from towline.kernel.contract import Sysctl
 from towline.model.info import Finding
-from towline.model.network import SWARM, Network
+from towline.model.network import Network
 
 IPV4 = ("net/ipv4/ip_forward",)
 IPV6 = ("net/ipv6/conf/default/forwarding", "net/ipv6/conf/all/forwarding")
@@ -44,6 +44,6 @@ class Forwarding:
         if not self._enabled:
             return
         for network in networks:
-            if network.link and not network.internal and network.scope != SWARM:
+            if network.link and not network.internal and not network.spans:
                 yield from IPV4 if network.enable_ipv4 else ()
                 yield from IPV6 if network.enable_ipv6 else ()

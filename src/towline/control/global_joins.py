@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from towline.control.collaborators import Seat
+from towline.control.parts import Parts
 from towline.ipam.contract import LeaseBook
-from towline.ipam.errors import BlockNeeded
+from towline.ipam.errors import BlockNeeded, PartNeeded
 from towline.ipam.handles import pool_id, pool_of
 from towline.ipam.prefix import parse_address, parse_prefix
 from towline.ipam.registry import IpamDrivers
@@ -17,14 +18,16 @@ from towline.model.errors import Unavailable
 from towline.model.network import SWARM, Network
 from towline.model.view import View
 from towline.plan.presence import is_present
+from towline.policy.endpoint import check_joinable
 
 ATTEMPTS = 8
 """How often a join is planned anew because other joins took the addresses of the block that was leased for it."""
 
 
 class GlobalJoins:
-    """Event loop only. ensure_gateway: make the network by which they get out, if it is not there. admit: see to it
-    that what a network needs besides is here, or say why it cannot be joined (`control.encryption`)."""
+    """Event loop only. ensure_gateway: make the network by which they get out, if it is not there. parts: makes this
+    host's own part of a network whose driver knows one host only. admit: see to it that what a network needs besides
+    is here, or say why it cannot be joined (`control.encryption`)."""
 
     def __init__(
         self,
@@ -32,6 +35,7 @@ class GlobalJoins:
         ipams: IpamDrivers,
         seat: Seat,
         ensure_gateway: Callable[[], Awaitable[None]],
+        parts: Parts,
         admit: Callable[[Network], Awaitable[None]] | None = None,
     ) -> None:
         self._admit = admit
@@ -39,6 +43,7 @@ class GlobalJoins:
         self._ipams = ipams
         self._seat = seat
         self._ensure_gateway = ensure_gateway
+        self._parts = parts
         self._returning: dict[str, asyncio.Task[None]] = {}
 
     def blocks(self, network: Network) -> tuple[Block, ...] | None:
@@ -56,7 +61,7 @@ class GlobalJoins:
         """Before an endpoint of a sandbox that runs joins it."""
         if network.scope != SWARM:
             return
-        if not network.internal:
+        if not network.internal and not self._parts.needed(network) and network.whole is None:
             await self._ensure_gateway()
         if not is_present(self._view, network.id):
             await self._seat.cluster.prepare(network.id)
@@ -64,9 +69,10 @@ class GlobalJoins:
                 await self._admit(network)
 
     async def attempt(self, change: Callable[[], Awaitable[None]]) -> None:
-        """Make the change; when it needs a block, lease one and make it anew. Raises what the change raises otherwise,
-        and what `GlobalNetworks.need_block` raises."""
+        """Make the change; when it needs a block, lease one and make it anew; so where it needs a part of this host.
+        Raises what the change raises otherwise, what `GlobalNetworks.need_block` and `Parts.make` raise."""
         leased: list[Block] = []
+        made: list[str] = []
         try:
             for _ in range(ATTEMPTS):
                 try:
@@ -74,21 +80,35 @@ class GlobalJoins:
                     return
                 except BlockNeeded as needed:
                     leased.append(await self._lease(needed))
+                except PartNeeded as needed:
+                    made.append(needed.network.id)
+                    await self._parts.make(needed.network.id)
             raise Unavailable("addresses are taken by others as fast as they are leased: try again")
         finally:
             for block in leased:
                 self._return_if_unused(block)
+            for network_id in made:
+                self._parts.drop_if_unused(network_id)
+
+    def require_part(self, network: Network) -> None:
+        """While planning, before anything is asked of the network's subnets. PartNeeded: see `attempt`."""
+        if self._parts.needed(network):
+            check_joinable(network)
+            raise PartNeeded(network)
 
     def released(self, endpoint: Endpoint, network: Network) -> None:
         """It has given its addresses back."""
+        if network.whole is not None:
+            self._parts.drop_if_unused(network.id)
         held = [cidr.partition("/")[0] for cidr in (endpoint.ipv4, endpoint.ipv6) if cidr]
-        for block in self._view.blocks_of(network.id) if held and network.scope == SWARM else ():
+        for block in self._view.blocks_of(network.id) if held and network.spans else ():
             if any(_holds(block, address) for address in held):
                 self._return_if_unused(block)
 
     async def close(self) -> None:
-        """Wait for the blocks that are on their way back."""
+        """Wait for the blocks that are on their way back, and for parts that go."""
         await asyncio.gather(*self._returning.values(), return_exceptions=True)
+        await self._parts.close()
 
     async def _lease(self, needed: BlockNeeded) -> Block:
         """Of the first subnet that has one left. What is on its way back must have arrived, or it could be ours again
@@ -117,12 +137,12 @@ class GlobalJoins:
         pool = pool_of(network, block.prefix.partition("/")[0]) if network is not None else None
         if network is None or pool is None or (book := self._book(network)) is None:
             return False
-        handle = pool_id(self._ipams.get(network.ipam_driver), network.scope, pool)
+        handle = pool_id(self._ipams.get(network.ipam_driver), network.address_scope, pool)
         return book.endpoints_in(handle, block.prefix) > 0
 
     def _book(self, network: Network) -> LeaseBook | None:
         """None where addresses come from this host alone, or from a driver that does not say which it gave."""
-        if network.scope != SWARM or not network.pools:
+        if not network.spans or not network.pools:
             return None
         driver = self._ipams.get(network.ipam_driver)
         return driver if isinstance(driver, LeaseBook) else None

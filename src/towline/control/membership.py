@@ -67,6 +67,7 @@ class Membership:
     ) -> None:
         def plan(view: View) -> Work:
             network = for_connect(view, network_term)
+            self._joins.require_part(network)
             check_connect(view, sandbox, network, config)
             endpoint = self._planner.make(sandbox, network, config)
             try:

@@ -69,8 +69,14 @@ class Realiser:
         for i, work in enumerate(works):
             for realisation in work.creates:
                 if (parent := realisation.desired.parent) is not None:
-                    undo[i].push(f"give up link {parent.name}", partial(self._parents.give_up, realisation))
+                    undo[i].push(f"give up link {parent.name}", partial(self._give_up_parent, realisation, works[i]))
                     outcomes[i] = outcomes[i] or self._parents.make(parent)
+
+    def _give_up_parent(self, realisation: Realisation, work: Work) -> None:
+        if self.shared(realisation, work):
+            self._need_repair()
+        else:
+            self._parents.give_up(realisation)
 
     def shared(self, realisation: Realisation, work: Work) -> bool:
         """Is it a global network that an endpoint needs which is not of this work?"""

@@ -100,6 +100,9 @@ class Replica:
         return list(self._view.blocks())
 
     def own(self, network_id: str) -> list[Peer]:
+        """Names only where others can reach them: the bridges of several hosts are no one wire."""
+        network = self._view.network(network_id)
+        told = network is not None and not (network.whole is not None and network.driver == "bridge")
         return [
             Peer(
                 id=endpoint.id,
@@ -111,7 +114,7 @@ class Replica:
                 name=endpoint.name,
                 ipv4=endpoint.ipv4,
                 ipv6=endpoint.ipv6,
-                dns_names=endpoint.dns_names,
+                dns_names=endpoint.dns_names if told else (),
                 service=endpoint.service,
             )
             for endpoint in self._view.endpoints_of(network_id)

@@ -17,7 +17,7 @@ from towline.model.endpoint import Endpoint
 from towline.model.errors import TowlineError
 from towline.model.network import SWARM, Network
 from towline.model.view import View
-from towline.plan.presence import is_made_here
+from towline.plan.presence import is_spanning
 from towline.store.contract import Change, Delete, Put
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,10 @@ class Mirror:
             fields = {"network": network.name, "here": other.id, "cluster": network.id}
             log.warning("two networks have one name: name them by their ids", extra={"fields": fields})
         ready = replace(network, phase="ready")
-        if ready.link or not is_made_here(ready, self._drivers):
+        known = view.network(network.id)
+        if known is not None and known.whole is not None:
+            return replace(known, whole=ready)
+        if ready.link or not is_spanning(ready, self._drivers):
             return ready
         try:
             return self._drivers.get(ready.driver).admit(ready, view)

@@ -12,6 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Collection, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from msgspec.structs import replace
@@ -30,12 +31,13 @@ from towline.control.work import Work
 from towline.control.writer import Writer
 from towline.kernel.contract import Kernel
 from towline.model.endpoint import Endpoint
-from towline.model.errors import Conflict, Failure, NotFound, TowlineError
+from towline.model.errors import Conflict, Failure, InvalidParameter, NotFound, TowlineError
 from towline.model.network import Network
 from towline.model.requests import Created, CreateSandbox, StartedSandbox
 from towline.model.sandbox import Process, Sandbox
 from towline.model.view import View
 from towline.policy.endpoint import HOST
+from towline.policy.resolve import for_connect
 from towline.policy.sandbox import Admitted, admit_sandbox
 from towline.runtime.logread import Entry, follow_log, read_log
 from towline.runtime.lookup import Exit
@@ -95,6 +97,7 @@ class Sandboxes:
         netns = self._pin(sandbox_id) if adopted else source
 
         def plan(view: View) -> Work:
+            self._require_parts(request, view)
             admitted = admit_sandbox(request, view)
             sandbox = new_record(admitted.request, sandbox_id, netns)
             made = self._first_endpoints(sandbox, admitted)
@@ -112,17 +115,29 @@ class Sandboxes:
         if source:
             await self._begin_attached(self._access.known(sandbox_id))
 
+    def _require_parts(self, request: CreateSandbox, view: View) -> None:
+        for term in request.networks:
+            with suppress(NotFound, InvalidParameter):
+                self._joins.require_part(for_connect(view, term))
+
     def _pin(self, sandbox_id: str) -> str:
         return f"{self._namespaces}/{sandbox_id[:12]}"
 
     async def _look_at(self, request: CreateSandbox, sandbox_id: str, attached: str) -> tuple[str, ...]:
         """Names of the interfaces in the namespace to be joined. What is wrong with the request is said first."""
-        admitted = admit_sandbox(request, self._view)
+        found: list[Admitted] = []
+
+        async def admit() -> None:
+            self._require_parts(request, self._view)
+            found.append(admit_sandbox(request, self._view))
+
+        await self._joins.attempt(admit)
+        (admitted,) = found
         if request.process is not None:
-            found = self._runtime.attach(sandbox_id, request.process, foreign=True)
-            if isinstance(found, Exit):
+            watched = self._runtime.attach(sandbox_id, request.process, foreign=True)
+            if isinstance(watched, Exit):
                 raise NotFound(f"process {request.process.pid} has ended, or another one has its number now")
-            found.close()
+            watched.close()
         await self._writer.exclusive(lambda: self._check_free(attached))
         for network, _ in admitted.networks:
             await self._joins.prepare(network)

@@ -45,7 +45,7 @@ def request_endpoint_address(
         within = () if blocks is None else _parts(pool, blocks, address)
         if blocks is not None and not within:
             continue
-        handle = pool_id(driver, network.scope, pool)
+        handle = pool_id(driver, network.address_scope, pool)
         query = AddressQuery(handle, endpoint_id, "endpoint", address=address, options=options, within=within)
         try:
             return driver.request_address(query)
@@ -69,7 +69,7 @@ def release_endpoint_address(driver: IpamDriver, network: Network, address: str,
     """address: CIDR or bare. Nothing happens if the endpoint does not hold it; InvalidParameter outside the pools."""
     bare = address.partition("/")[0]
     pool = _pool_for(network, bare, ":" in bare)
-    driver.release_address(pool_id(driver, network.scope, pool), bare, endpoint_id)
+    driver.release_address(pool_id(driver, network.address_scope, pool), bare, endpoint_id)
 
 
 def _pool_for(network: Network, address: str, v6: bool) -> Pool:

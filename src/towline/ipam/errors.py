@@ -36,6 +36,14 @@ class BlockNeeded(Failure):
         self.address = address
 
 
+class PartNeeded(Failure):
+    """This host has made no part of its own of a network of the cluster yet: make it, and plan again."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(f"network {network.name} is not made on this host yet")
+        self.network = network
+
+
 class LeaseMoved(Conflict):
     """A move lost the comparison: the lease has another epoch, or is gone."""
 

@@ -35,7 +35,7 @@ def release_network(driver: IpamDriver, network: Network, endpoints: Sequence[En
     """
     errors: list[Exception] = []
     for pool in network.pools:
-        handle = pool_id(driver, network.scope, pool)
+        handle = pool_id(driver, network.address_scope, pool)
         held = _held(network, pool, endpoints)
         steps = [partial(driver.release_address, handle, address, owner) for address, owner in held]
         for step in [*steps, partial(driver.release_pool, handle, network.id)]:
@@ -56,7 +56,7 @@ def subnet_status(driver: IpamDriver, network: Network) -> dict[str, SubnetStatu
     if not isinstance(driver, LeaseBook):
         return status
     for pool in network.pools:
-        here = driver.status(pool_id(driver, network.scope, pool))
+        here = driver.status(pool_id(driver, network.address_scope, pool))
         before = status.get(pool.subnet)
         free = here.free + (before.free if before else 0)
         status[pool.subnet] = SubnetStatus(used=here.used, free=min(free, _UINT64_MAX))

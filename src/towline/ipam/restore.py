@@ -32,7 +32,7 @@ def restore_network(driver: IpamDriver, network: Network, endpoints: Sequence[En
 
 
 def _restore_pool(driver: IpamDriver, network: Network, pool: Pool, undo: ExitStack) -> None:
-    space = space_of(driver, network.scope)
+    space = space_of(driver, network.address_scope)
     query = PoolQuery(
         space=space,
         v6=pool.is_ipv6,
@@ -61,7 +61,7 @@ def _restore_endpoint(driver: IpamDriver, network: Network, endpoint: Endpoint, 
     pool = pool_of(network, address)
     if pool is None:
         raise Conflict(f"{address} of {who} ({endpoint.id}) is in none of the network's subnets")
-    handle = pool_id(driver, network.scope, pool)
+    handle = pool_id(driver, network.address_scope, pool)
     _take(driver, AddressQuery(handle, endpoint.id, "endpoint", address=address), who, undo)
 
 

@@ -39,7 +39,9 @@ class Network(msgspec.Struct, frozen=True, omit_defaults=True):
     """Shape follows Docker's network.Network; pools are in the order in which inspect shows them.
 
     created: nanoseconds since the epoch. ipam_options: None is Docker's null. link: name of the kernel link, or "".
-    requests: what a config-only network passes on to those made from it; empty otherwise.
+    requests: what a config-only network passes on to those made from it; of a network of the cluster whose driver makes
+    it on each host alone, the pools that were asked for. whole: of such a network, the cluster's record, where this
+    host has made its own part of it; pools, options and link are the host's then.
     """
 
     id: str
@@ -62,6 +64,17 @@ class Network(msgspec.Struct, frozen=True, omit_defaults=True):
     labels: dict[str, str] = {}
     link: str = ""
     requests: tuple[PoolRequest, ...] = ()
+    whole: Network | None = None
+
+    @property
+    def address_scope(self) -> Scope:
+        """Where its addresses are unique."""
+        return "local" if self.whole is not None else self.scope
+
+    @property
+    def spans(self) -> bool:
+        """Of the cluster, and one network on all its hosts."""
+        return self.scope == SWARM and self.whole is None
 
     @property
     def predefined(self) -> bool:

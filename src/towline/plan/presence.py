@@ -21,6 +21,16 @@ def desired_now(network: Network, view: View, drivers: Drivers) -> Desired:
 
 
 def is_made_here(network: Network, drivers: Drivers) -> bool:
-    """Not so the networks of scope "swarm" whose driver knows one host only: they are read by config-from."""
+    """Networks of scope "swarm" whose driver knows one host only are made where a host has a part of its own."""
+    return network.whole is not None or is_spanning(network, drivers)
+
+
+def is_spanning(network: Network, drivers: Drivers) -> bool:
+    """Made as the cluster says, the same on every host."""
     driver = drivers.find(network.driver)
     return driver is not None and driver.scope == "global"
+
+
+def needs_part(network: Network, drivers: Drivers) -> bool:
+    """A network of the cluster that this host must make its own part of, before anything can join it here."""
+    return network.scope == SWARM and not is_made_here(network, drivers)

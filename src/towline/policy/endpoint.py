@@ -70,11 +70,8 @@ def check_joinable(network: Network) -> None:
             f"Could not attach to network {network.name}: "
             f"rpc error: code = PermissionDenied desc = network {network.name} not manually attachable"
         )
-    if network.scope == SWARM and network.driver != "overlay":
-        raise Forbidden(
-            f"cannot attach to network {network.name}: networks of scope swarm with the driver {network.driver} are "
-            "not made on nodes yet: create one of scope local on this node"
-        )
+    if network.scope == SWARM and network.driver in (HOST, NONE):
+        raise Forbidden(f'only one instance of "{network.driver}" network is allowed: join the one that each node has')
 
 
 def check_unique(view: View, sandbox: Sandbox, network: Network, config: EndpointConfig) -> None:

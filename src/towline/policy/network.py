@@ -192,7 +192,7 @@ def check_removal(network: Network, view: View) -> None:
     """May this network go? Texts of docker-api facts 1.7."""
     if network.predefined:
         raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
-    if network.config_only and view.dependants_of(network.name):
+    if network.config_only and any(d.scope != SWARM or d.whole is not None for d in view.dependants_of(network.name)):
         raise Forbidden(f'error while removing network: configuration network "{network.name}" is in use')
     if endpoints := live_endpoints(view, network.id):
         named = ", ".join(f'name:"{e.name}" id:"{e.id[:12]}"' for e in endpoints)

@@ -48,6 +48,8 @@ def _address_fault(cidr: str, v6: bool, network: Network) -> str:
         subnet, value = parse_interface(cidr[:64])
     except ValueError:
         return f"{cidr[:64]!r} is not an address"
+    if network.driver != "overlay" and subnet.v6 == v6:
+        return "" if value and not _multicast(v6, value) else f"{cidr} is no address of a host"
     for pool in network.pools if subnet.v6 == v6 else ():
         if parse_prefix(pool.subnet) == subnet:
             return f"{cidr} is reserved in its subnet" if value in reserved_addresses(pool) else ""

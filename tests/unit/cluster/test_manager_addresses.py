@@ -238,7 +238,9 @@ async def test_only_what_is_a_nodes_own_is_published() -> None:
         two = peer(A, net.id, 2, "10.0.1.6/24")
         wrong: list[tuple[str, Peer, type[TowlineError], str]] = [
             ("nosuch", replace(two, network="nosuch"), NotFound, "network nosuch not found"),
-            (bridge.id, replace(two, network=bridge.id), InvalidParameter, "stay on their own node"),
+            (bridge.id, replace(two, network=bridge.id, node=B.id), Forbidden, "its own endpoints"),
+            (bridge.id, replace(two, network=bridge.id, ipv4="0.0.0.0/24"), InvalidParameter, "no address of a host"),
+            (bridge.id, replace(two, network=bridge.id, ipv4="fd00::1/64"), InvalidParameter, "in none of its"),
             (net.id, replace(two, node=B.id), Forbidden, "its own endpoints"),
             (net.id, replace(two, network="other"), Forbidden, "its own endpoints"),
             (net.id, replace(two, id=theirs.id), Forbidden, f"belongs to node {B.id}"),
