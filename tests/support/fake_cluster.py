@@ -176,9 +176,16 @@ class FakeLink:
         if self._managers.leases_fail:
             self._managers.leases_fail -= 1
             raise Unavailable("etcd does not answer")
+        length = 28 if self._managers.whole else 32
         block = Block(
-            network_id, subnet, f"{address or '10.0.0.0'}/{28 if self._managers.whole else 32}", self._node_id
+            network_id,
+            subnet,
+            address if "/" in address else f"{address or '10.0.0.0'}/{length}",
+            self._node_id,
         )
+        for other in self._managers.blocks.values() if "/" in address else ():
+            if other.node != self._node_id and ip_network(other.prefix).overlaps(ip_network(block.prefix)):
+                raise Conflict(f"{other.prefix} belongs to node {other.node}")
         holder = self._managers.blocks.get(block.id)
         if holder is not None and holder.node != self._node_id:
             raise Conflict(f"{block.prefix} belongs to node {holder.node}")

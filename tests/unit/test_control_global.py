@@ -607,3 +607,15 @@ async def test_new_endpoints_elsewhere_are_announced_here_twice(
     heir = elsewhere(3, OV, ipv4="10.0.0.202/24")
     await cluster.replica.set_peers(OV.id, [heir], [elsewhere(2, OV).id])
     assert world.tunnels.announced[2:] == [(BRIDGE, Row(heir.mac, "192.0.2.2", ("10.0.0.202",)))]
+
+
+# addresses that are taken
+
+
+async def test_who_has_an_address_of_this_node(node: tuple[Controller, FakeGlobals]) -> None:
+    engine, _ = node
+    await start(engine, asking("aa", "ov"))
+    await start(engine, asking("bb", "bridge"))
+    owner = r"aa \([0-9a-f]{12}\) on this node has it"
+    with pytest.raises(Conflict, match=f"Address already in use: 10.0.0.2 of network ov: {owner}; choose another"):
+        await engine.connect("ov", "bb", EndpointConfig(ipv4="10.0.0.2"))

@@ -64,7 +64,7 @@ class Claims:
 
     async def _again(self, block: Block) -> Block | None:
         try:
-            found = await self._link.lease_block(block.network, block.subnet, block.prefix.partition("/")[0])
+            found = await self._link.lease_block(block.network, block.subnet, block.prefix)
         except (Conflict, NotFound) as error:
             what = {"block": block.id, "why": str(error)}
             log.warning("addresses of this node were taken back while it could not report", extra={"fields": what})
@@ -90,7 +90,8 @@ class Claims:
     def _without_block(self, peer: Peer) -> Iterator[tuple[str, str]]:
         """Address and subnet of those that are in no block of this node."""
         network = next((n for n in self._replica.networks() if n.id == peer.network), None)
-        pools = [(pool.subnet, parse_prefix(pool.subnet)) for pool in network.pools] if network is not None else []
+        leased = network.pools if network is not None and network.spans else ()
+        pools = [(pool.subnet, parse_prefix(pool.subnet)) for pool in leased]
         for text in (peer.ipv4, peer.ipv6):
             address = text.partition("/")[0]
             if not address or self._has(peer.network, parse_prefix(address)):

@@ -177,8 +177,8 @@ class Link(Protocol):
         ...
 
     async def lease_block(self, network_id: str, subnet: str, address: str = "") -> Block:
-        """A block of the subnet for this node; with `address`, one that holds it. Unavailable if none is left, or
-        Conflict if another node has the address's block: the text says who."""
+        """A block of the subnet for this node; with `address`, one that holds it, or exactly that part of the subnet
+        (CIDR). Unavailable if none is left, or Conflict if another node has it: the text says who."""
         ...
 
     async def return_block(self, block: Block) -> None: ...

@@ -20,6 +20,8 @@ from towline.model.errors import Conflict, InvalidParameter, NotFound, Unavailab
 from towline.model.network import Network, Pool
 
 _MOST_NAMED = 20
+_PATIENCE = 1.5
+"""Seconds that an address is waited for that another node has."""
 
 
 class Blocks:
@@ -32,19 +34,37 @@ class Blocks:
         self._one: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def lease(self, node_id: str, network_id: str, subnet: str, address: str = "") -> Block:
-        """As `contract.Link.lease_block`; NotFound: the network, InvalidParameter: not its subnet."""
+        """As `contract.Link.lease_block`; NotFound: the network, InvalidParameter: not its subnet. An address that
+        another node has may be on its way back: it is waited for, a little."""
         await self._liveness.ensure(node_id)
         await self._feed.confirm(network_id)
+        try:
+            return await self._lease(node_id, network_id, subnet, address)
+        except Conflict:
+            if not await self._comes_free(network_id, address):
+                raise
+            return await self._lease(node_id, network_id, subnet, address)
+
+    async def _comes_free(self, network_id: str, address: str) -> bool:
+        wanted = address.partition("/")[0]
+
+        def free(state: State) -> bool:
+            return state.networks.get(network_id) is None or state.blocks.holding(network_id, bare(wanted)) is None
+
+        try:
+            await self._feed.until(free, _PATIENCE)
+        except Unavailable:
+            return False
+        return free(self._feed.state)
+
+    async def _lease(self, node_id: str, network_id: str, subnet: str, address: str) -> Block:
         planned: list[Block] = []
 
         def plan(state: State) -> Transaction | None:
             network, pool = _pool(state, network_id, subnet)
             if address and (held := _held(state, network, pool, address)):
-                if held.node != node_id:
-                    raise Conflict(
-                        f"address {address} of network {network.name} is in block {held.prefix} of node "
-                        f"{_named(state, held.node)}: choose another, or run it there"
-                    )
+                if held.node != node_id or ("/" in address and held.prefix != address):
+                    raise _taken(state, network, held, address)
                 planned.append(held)
                 return None
             block = _next(state, network, pool, address, node_id)
@@ -83,22 +103,38 @@ def _pool(state: State, network_id: str, subnet: str) -> tuple[Network, Pool]:
 
 
 def _held(state: State, network: Network, pool: Pool, address: str) -> Block | None:
-    """The block that holds the address; InvalidParameter if that is not an address of the subnet."""
+    """A block that holds the address, or some of the part; InvalidParameter if that is not of the subnet."""
     subnet = parse_prefix(pool.subnet)
     try:
-        v6, value = parse_address(address[:64])
+        v6, value = parse_address(address[:64].partition("/")[0])
+        part = parse_prefix(address[:64]) if "/" in address else Prefix(v6, value, subnet.bits)
     except ValueError:
         raise InvalidParameter(f"{address[:64]!r} is not an address") from None
-    if v6 != subnet.v6 or not subnet.start <= value <= subnet.end:
+    if v6 != subnet.v6 or not subnet.holds(part):
         raise InvalidParameter(f"{address} is not in {pool.subnet} of network {network.name}")
-    return state.blocks.holding(network.id, bare(address))
+    found = state.blocks.taken(network.id).overlapping(part)
+    return None if found is None else state.blocks.get(f"{network.id}/{found}")
+
+
+def _taken(state: State, network: Network, held: Block, address: str) -> Conflict:
+    """Who has it, and where."""
+    where = f"node {_named(state, held.node)}" if held.node else "the cluster"
+    peer = None if "/" in address else state.peers.holding(network.id, bare(address))
+    if peer is not None:
+        what = f"{peer.name or 'an endpoint'} ({peer.id[:12]}) on {where} has it"
+    else:
+        what = f"it is in block {held.prefix} of {where}"
+    return Conflict(
+        f"Address already in use: {address} of network {network.name}: {what}; choose another, or run it there "
+        "(addresses outside of the network's --ip-range are in no node's block)"
+    )
 
 
 def _next(state: State, network: Network, pool: Pool, address: str, node_id: str) -> Block:
     taken, given_out = state.blocks.taken(network.id), state.blocks.given_out(network.id, pool.subnet)
     prefix: Prefix | None
     if address:
-        prefix = plan_block_at(pool, taken, given_out, address)
+        prefix = plan_block_at(pool, taken, address)
     else:
         prefix = plan_block(pool, taken, given_out)
     if prefix is None:
@@ -142,8 +178,19 @@ def _holders(state: State, network: Network, pool: Pool) -> str:
         if block.subnet == pool.subnet:
             counts[block.node] = counts.get(block.node, 0) + parse_prefix(block.prefix).size
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    named = [f"{_named(state, node_id)} has {size}" for node_id, size in most[:_MOST_NAMED]]
+    named = [
+        f"{_named(state, node_id)} has {size} and uses {_used(state, network, pool, node_id)}"
+        for node_id, size in most[:_MOST_NAMED]
+    ]
     return ", ".join(named) + (f", and {len(most) - _MOST_NAMED} more nodes" if len(most) > _MOST_NAMED else "")
+
+
+def _used(state: State, network: Network, pool: Pool, node_id: str) -> int:
+    """Addresses of the subnet that the node's endpoints have, as far as they are published: those of sandboxes that
+    run."""
+    subnet = parse_prefix(pool.subnet)
+    held = (peer.ipv6 if subnet.v6 else peer.ipv4 for peer in state.peers.of_node_on(node_id, network.id))
+    return sum(1 for cidr in held if cidr and subnet.holds(Prefix(*parse_address(bare(cidr)), subnet.bits)))
 
 
 def _named(state: State, node_id: str) -> str:

@@ -13,7 +13,7 @@ from towline.control.ports import NO_PORTS, Families, Granted, Ports
 from towline.control.work import Realisation, Work
 from towline.drivers.overlay import GATEWAY_NETWORK
 from towline.drivers.registry import Drivers
-from towline.ipam.errors import PartNeeded
+from towline.ipam.errors import AddressTaken, PartNeeded
 from towline.ipam.registry import IpamDrivers
 from towline.model.desired import NOTHING
 from towline.model.endpoint import ANYTHING, Endpoint, EndpointConfig
@@ -44,7 +44,12 @@ class EndpointPlanner:
         if needs_part(network, self._drivers):
             raise PartNeeded(network)
         ipam, blocks = self._ipams.get(network.ipam_driver), self._joins.blocks(network)
-        return plan_endpoint(sandbox, network, config, endpoint_id=secrets.token_hex(32), ipam=ipam, blocks=blocks)
+        try:
+            return plan_endpoint(sandbox, network, config, endpoint_id=secrets.token_hex(32), ipam=ipam, blocks=blocks)
+        except AddressTaken as error:
+            if blocks is None or error.held.reason != "endpoint":
+                raise
+            raise self._joins.taken(network, error.held) from error
 
     def give_back(self, endpoint: Endpoint, network: Network | None) -> None:
         """Its addresses; nothing where the network is gone already."""

@@ -14,8 +14,8 @@ from towline.ipam.prefix import parse_address, parse_prefix
 from towline.ipam.registry import IpamDrivers
 from towline.model.cluster import Block
 from towline.model.endpoint import Endpoint
-from towline.model.errors import Unavailable
-from towline.model.network import SWARM, Network
+from towline.model.errors import Conflict, Unavailable
+from towline.model.network import SWARM, Lease, Network
 from towline.model.view import View
 from towline.plan.presence import is_present
 from towline.policy.endpoint import check_joinable
@@ -104,6 +104,12 @@ class GlobalJoins:
         for block in self._view.blocks_of(network.id) if held and network.spans else ():
             if any(_holds(block, address) for address in held):
                 self._return_if_unused(block)
+
+    def taken(self, network: Network, held: Lease) -> Conflict:
+        """The refusal of an address of one of this node's blocks that an endpoint has."""
+        endpoint = self._view.endpoint(held.owner)
+        owner = f"{endpoint.name if endpoint else 'an endpoint'} ({held.owner[:12]}) on this node has it"
+        return Conflict(f"Address already in use: {held.address} of network {network.name}: {owner}; choose another")
 
     async def close(self) -> None:
         """Wait for the blocks that are on their way back, and for parts that go."""

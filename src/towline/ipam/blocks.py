@@ -11,6 +11,8 @@ from towline.model.network import Pool
 _SHARE = 4
 """A block is at most 1 / 2**4 of what is still free."""
 _LARGEST = {False: 24, True: 112}
+_KEPT_FREE = 1 << 16
+"""The lowest addresses of an IPv6 subnet that blocks are made of last: a block's worth."""
 
 
 def block_length(subnet: Prefix, given_out: int) -> int:
@@ -25,12 +27,21 @@ def block_length(subnet: Prefix, given_out: int) -> int:
 
 def plan_block(pool: Pool, taken: PrefixSet, given_out: int) -> Prefix | None:
     """The lowest free block of the pool's range that has an address to hand out; smaller ones where only those are
-    left; None if there is none."""
+    left; None if there is none. The lowest addresses of a large IPv6 subnet, which people choose, come last."""
     subnet = parse_prefix(pool.subnet)
     within = parse_prefix(pool.ip_range) if pool.ip_range else subnet
+    length = max(block_length(subnet, given_out), within.length)
+    above = within.start + _KEPT_FREE
+    kept_free = within.v6 and not pool.ip_range and above <= within.end
+    found = _lowest(pool, within, length, taken, above) if kept_free else None
+    return found or _lowest(pool, within, length, taken, within.start)
+
+
+def _lowest(pool: Pool, within: Prefix, longest: int, taken: PrefixSet, start: int) -> Prefix | None:
+    """Not below `start`."""
     reserved = reserved_addresses(pool)
-    for length in range(max(block_length(subnet, given_out), within.length), subnet.bits + 1):
-        after = within.start
+    for length in range(longest, within.bits + 1):
+        after = start
         while (block := taken.first_gap(within, length, after)) is not None:
             if block.size > sum(block.start <= address <= block.end for address in reserved):
                 return block
@@ -38,19 +49,14 @@ def plan_block(pool: Pool, taken: PrefixSet, given_out: int) -> Prefix | None:
     return None
 
 
-def plan_block_at(pool: Pool, taken: PrefixSet, given_out: int, address: str) -> Prefix | None:
-    """The largest free block, up to the usual size, that holds the address; None if somebody's does. ValueError if the
-    address is not in the subnet."""
+def plan_block_at(pool: Pool, taken: PrefixSet, address: str) -> Prefix | None:
+    """A block of this address alone, or exactly this part of the subnet (CIDR); None if somebody has some of it.
+    ValueError if it is not in the subnet. Its neighbours stay free, for whoever asks for those."""
     subnet = parse_prefix(pool.subnet)
-    v6, value = parse_address(address)
-    if v6 != subnet.v6 or not subnet.start <= value <= subnet.end:
+    block = parse_prefix(address) if "/" in address else Prefix(*parse_address(address), subnet.bits)
+    if block.v6 != subnet.v6 or not subnet.holds(block):
         raise ValueError(f"{address} is not in {subnet}")
-    for length in range(block_length(subnet, given_out), subnet.bits + 1):
-        shift = subnet.bits - length
-        block = Prefix(v6, value >> shift << shift, length)
-        if not taken.overlaps(block):
-            return block
-    return None
+    return None if taken.overlaps(block) else block
 
 
 def reserved_addresses(pool: Pool) -> Sequence[int]:

@@ -46,11 +46,11 @@ def test_blocks_never_overlap_and_always_have_an_address_to_give(subnet: str, le
     for at in leases:
         if at is not None and at < whole.size:
             address = str(Prefix(whole.v6, whole.start + at, whole.bits)).partition("/")[0]
-            block = plan_block_at(pool, taken, given_out, address)
+            block = plan_block_at(pool, taken, address)
             if block is None:
                 assert taken.overlaps(address)
                 continue
-            assert block.start <= whole.start + at <= block.end
+            assert (block.start, block.size) == (whole.start + at, 1)
         else:
             block = plan_block(pool, taken, given_out)
             if block is None:
@@ -92,7 +92,23 @@ def test_blocks_come_from_the_range_where_there_is_one() -> None:
         found.append(block)
     assert sum(block.size for block in found) <= 8
     assert all(parse_prefix("10.0.0.64/29").holds(block) for block in found)
-    assert plan_block_at(pool, taken, 0, "10.0.0.5") == parse_prefix("10.0.0.0/28")
+    assert plan_block_at(pool, taken, "10.0.0.5") == parse_prefix("10.0.0.5/32")
+    assert plan_block_at(pool, taken, "10.0.0.16/28") == parse_prefix("10.0.0.16/28")
+    assert plan_block_at(pool, taken, "10.0.0.64/28") is None
+
+
+def test_the_low_addresses_of_a_large_ipv6_subnet_are_given_last() -> None:
+    pool = Pool("fd00::/110", gateway="fd00::1")
+    taken = PrefixSet()
+    found = []
+    while (block := plan_block(pool, taken, sum(p.size for p in taken))) is not None:
+        taken.add(block)
+        found.append(block)
+    low = parse_prefix("fd00::/112")
+    firsts = [low.holds(block) for block in found]
+    assert str(found[0]) == "fd00::1:0/114"
+    assert firsts == sorted(firsts)
+    assert firsts[-1]
 
 
 # leases
@@ -107,18 +123,48 @@ async def test_a_small_network_serves_many_nodes() -> None:
         assert len({block.node for block in blocks}) == 60
 
 
-async def test_a_lease_of_an_address_is_the_block_that_holds_it() -> None:
+async def test_a_lease_of_an_address_is_of_this_one_alone() -> None:
     async with managers([FakeCluster().client()], nodes=2) as (manager,):
         net = await overlay(manager)
         lease = manager.lease_block
         mine = await lease(A.id, net.id, "10.0.1.0/24", "10.0.1.77")
-        assert (mine.prefix, mine.node) == ("10.0.1.64/28", A.id)
-        assert await lease(A.id, net.id, "10.0.1.0/24", "10.0.1.70") == mine
-        with pytest.raises(Conflict, match=r"address 10.0.1.70 of network ov is in block 10.0.1.64/28 of node host0"):
-            await lease(B.id, net.id, "10.0.1.0/24", "10.0.1.70")
-        free = await lease(B.id, net.id, "10.0.1.0/24")
-        assert (free.prefix, free.node) == ("10.0.1.0/29", B.id)
-        assert sorted(block.prefix for block in await manager.blocks(A.id)) == [mine.prefix]
+        assert (mine.prefix, mine.node) == ("10.0.1.77/32", A.id)
+        assert (await lease(B.id, net.id, "10.0.1.0/24", "10.0.1.78")).node == B.id
+        block = await lease(A.id, net.id, "10.0.1.0/24")
+        assert await lease(A.id, net.id, "10.0.1.0/24", "10.0.1.3") == block
+        text = (
+            "Address already in use: 10.0.1.3 of network ov: it is in block 10.0.1.0/29 of node host0; choose another"
+        )
+        with pytest.raises(Conflict) as refused:
+            await lease(B.id, net.id, "10.0.1.0/24", "10.0.1.3")
+        assert str(refused.value).startswith(text)
+        await manager.publish(A.id, net.id, [peer(A, net.id, 3, "10.0.1.3/24", name="web")], [])
+        with pytest.raises(Conflict, match=r"10.0.1.3 of network ov: web \([0-9a-f]+\) on node host0 has it"):
+            await lease(B.id, net.id, "10.0.1.0/24", "10.0.1.3")
+
+
+async def test_an_address_on_its_way_back_is_waited_for() -> None:
+    async with managers([FakeCluster().client()], nodes=2) as (manager,):
+        net = await overlay(manager)
+        theirs = await manager.lease_block(A.id, net.id, "10.0.1.0/24", "10.0.1.77")
+        asking = asyncio.ensure_future(manager.lease_block(B.id, net.id, "10.0.1.0/24", "10.0.1.77"))
+        await asyncio.sleep(0.05)
+        assert not asking.done()
+        await manager.return_block(A.id, theirs)
+        assert (await asking).node == B.id
+
+
+async def test_a_part_is_leased_whole_or_not_at_all() -> None:
+    async with managers([FakeCluster().client()], nodes=2) as (manager,):
+        net = await overlay(manager)
+        part = await manager.lease_block(A.id, net.id, "10.0.1.0/24", "10.0.1.32/28")
+        assert part.prefix == "10.0.1.32/28"
+        assert await manager.lease_block(A.id, net.id, "10.0.1.0/24", "10.0.1.32/28") == part
+        for node_id in (A.id, B.id):
+            with pytest.raises(Conflict, match=r"10.0.1.0/26 of network ov: it is in block 10.0.1.32/28 of node host0"):
+                await manager.lease_block(node_id, net.id, "10.0.1.0/24", "10.0.1.0/26")
+        with pytest.raises(InvalidParameter):
+            await manager.lease_block(B.id, net.id, "10.0.1.0/24", "10.0.0.0/8")
 
 
 async def test_leases_that_cannot_be() -> None:
@@ -145,7 +191,9 @@ async def test_exhaustion_says_who_has_what() -> None:
             await manager.lease_block(node(at).id, net.id, "10.5.0.0/29")
         with pytest.raises(Unavailable) as refused:
             await manager.lease_block(C.id, net.id, "10.5.0.0/29")
-        assert "all of 10.5.0.0/29 of network tiny is leased (host0 has 3, host1 has 2)" in str(refused.value)
+        assert "all of 10.5.0.0/29 of network tiny is leased (host0 has 3 and uses 0, host1 has 2 and uses 0)" in str(
+            refused.value
+        )
 
 
 async def test_a_lost_answer_leases_one_block() -> None:
