@@ -10,7 +10,7 @@ from tests.support.fake_cluster import FakeReplica
 from tests.support.managers import managers, node, peer
 from towline.cluster.block_comparison import compare_blocks
 from towline.cluster.contract import Report
-from towline.cluster.etcd_fake import Fault, FakeCluster
+from towline.cluster.etcd_fake import FakeCluster, Fault
 from towline.cluster.manager import LocalLink, Manager
 from towline.model.cluster import Block
 from towline.model.errors import Unavailable
