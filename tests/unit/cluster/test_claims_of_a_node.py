@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.fake_cluster import FakeReplica
 from tests.support.managers import managers, node, peer
-from towline.cluster.block_comparison import compare_blocks
+from towline.cluster.claims import Claims
 from towline.cluster.contract import Report
 from towline.cluster.etcd_fake import FakeCluster, Fault
 from towline.cluster.manager import LocalLink, Manager
@@ -28,6 +28,7 @@ async def silent(fake: FakeCluster, manager: Manager, addresses: Sequence[str]) 
     replica = FakeReplica()
     replica.held = {block.id: block}
     mine = [peer(B, net.id, at, f"{address}/24") for at, address in enumerate(addresses, 2)]
+    replica.known = {net.id: net}
     replica.mine = {each.id: each for each in mine}
     await manager.publish(B.id, net.id, mine, [])
     fake.advance(20)
@@ -47,9 +48,10 @@ async def test_a_block_that_is_still_free_is_leased_back_whole() -> None:
     async with managers([fake.client()], nodes=2) as (manager,):
         _, block, replica = await silent(fake, manager, ["10.0.1.2", "10.0.1.3"])
         await manager.beat(B.id, Report(1, 0))
-        await compare_blocks(LocalLink(manager, B.id), replica)
+        claims = Claims(LocalLink(manager, B.id), replica)
+        await claims.compare()
         assert prefixes(replica) == [block.prefix]
-        assert replica.evicted == []
+        assert [await claims.claim(each) for each in replica.mine.values()] == ["had", "had"]
         assert await manager.blocks(B.id) == list(replica.held.values())
 
 
@@ -60,12 +62,15 @@ async def test_else_each_address_is_leased_back_and_what_is_anothers_is_given_up
         await manager.lease_block(A.id, net.id, SUBNET, "10.0.1.3")
         await manager.publish(A.id, net.id, [peer(A, net.id, 99, "10.0.1.3/24", name="web")], [])
         await manager.beat(B.id, Report(1, 0))
-        await compare_blocks(LocalLink(manager, B.id), replica)
+        claims = Claims(LocalLink(manager, B.id), replica)
+        await claims.compare()
+        assert prefixes(replica) == []
+        assert [await claims.claim(each) for each in replica.mine.values()] == ["regained", "lost", "regained"]
         assert prefixes(replica) == ["10.0.1.2/32", "10.0.1.4/32"]
-        ((endpoint, why),) = replica.evicted
-        assert endpoint == f"{3:064x}"
+        ((lost, why),) = claims.lost.values()
+        assert lost.id == f"{3:064x}"
         assert "10.0.1.3 of network ov: web (000000000000) on node host0 has it" in why
-        await manager.publish(B.id, net.id, list(replica.mine.values()), [])
+        await manager.publish(B.id, net.id, [each for each in replica.mine.values() if each != lost], [])
 
 
 async def test_while_no_manager_decides_nothing_is_given_up() -> None:
@@ -75,7 +80,7 @@ async def test_while_no_manager_decides_nothing_is_given_up() -> None:
         _, block, replica = await silent(fake, manager, ["10.0.1.2"])
         await manager.beat(B.id, Report(1, 0))
         client.fail(*[Fault.UNAVAILABLE] * 100)
+        claims = Claims(LocalLink(manager, B.id), replica)
         with pytest.raises(Unavailable):
-            await compare_blocks(LocalLink(manager, B.id), replica)
+            await claims.compare()
         assert prefixes(replica) == [block.prefix]
-        assert replica.evicted == []
