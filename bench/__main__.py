@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import endpoints, names, networks, overlay, ports, report, traffic
+from bench import encrypted, endpoints, names, networks, overlay, ports, report, traffic
 from bench.client import BadReply
 from bench.inside import LoadFailed
 from bench.networks import Limits
@@ -21,7 +21,7 @@ from bench.plugins import Plugin, PluginFailed, installed, version
 from bench.recorder import Recorder, progress
 
 _CASES = ("networks", "endpoints", "ports", "names", "traffic")
-_MORE_CASES = (*_CASES, "overlay")  # what is measured when it is asked for
+_MORE_CASES = (*_CASES, "overlay", "encrypted")  # what is measured when it is asked for
 _RESTART_LEVEL = 1000  # start-up and memory are measured again with this many networks
 _FULL = Limits(rounds=40, seconds=60.0, fill_seconds=400.0, starts=5, start_seconds=300.0)
 _QUICK = Limits(rounds=10, seconds=20.0, fill_seconds=30.0, starts=2, start_seconds=60.0)
@@ -75,6 +75,8 @@ def _run(
         traffic.measure(engines, recorder, rounds=2 if quick else 10, seconds=0.5 if quick else 1.0)
     if "overlay" in options.cases:
         overlay.measure(engines, recorder, rounds=3 if quick else 20, seconds=0.5 if quick else 1.0)
+    if "encrypted" in options.cases:
+        encrypted.measure(engines, recorder, rounds=3 if quick else 20, seconds=0.5 if quick else 1.0)
     if "networks" in options.cases:
         _networks(engines, options.levels, recorder, limits)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from bench.boxes import Boxes
-from bench.client import request_bytes
+from bench.client import Client, request_bytes
 from bench.peers import Engine, EngineFailed
 
 NETWORK, LOCAL = "wide", "local0"
@@ -61,8 +61,7 @@ class Pair:
         join = {"ListenAddr": listen, "AdvertiseAddr": _ADDRESSES[1], "RemoteAddrs": [f"{_ADDRESSES[0]}:2377"]}
         worker.expect(200, _post("/swarm/join", {**join, "JoinToken": token}))
         self._until_ready()
-        network = {"Name": NETWORK, "Driver": "overlay", "Attachable": True, "Internal": True}
-        manager.expect(201, _post("/networks/create", network))
+        create_overlay(manager, NETWORK)
 
     def _until_ready(self) -> None:
         deadline = time.monotonic() + _PATIENCE
@@ -73,6 +72,12 @@ class Pair:
             if time.monotonic() > deadline:
                 raise EngineFailed(f"{self.name}: the two hosts are not ready after {_PATIENCE:.0f} s")
             time.sleep(0.05)
+
+
+def create_overlay(manager: Client, name: str, **options: str) -> None:
+    """An attachable network without a way out."""
+    network = {"Name": name, "Driver": "overlay", "Attachable": True, "Internal": True, "Options": options}
+    manager.expect(201, _post("/networks/create", network))
 
 
 def _post(target: str, body: object) -> bytes:

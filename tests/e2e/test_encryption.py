@@ -19,6 +19,12 @@ from tests.support.netns import Namespace
 from tests.support.polling import eventually, until
 
 SECRET = b"towline-in-the-clear"
+BLOCK = """
+table inet operator {
+  chain input { type filter hook input priority -200; udp dport 51820-51835 drop; }
+  chain output { type filter hook output priority -200; udp dport 51820-51835 drop; }
+}
+"""
 
 
 class Secure(NamedTuple):
@@ -256,6 +262,19 @@ def test_interfaces_go_with_the_last_endpoint(secure: Secure) -> None:
         until(lambda other=other, name=name: len(other.net.run(["wg", "show", name, "peers"]).split()) == 1)
     until(lambda: "unreachable" not in host.net.run(["ip", "-6", "route"]))
     settled(secure.hosts[:1], secure.hosts)
+
+
+def test_a_node_that_no_handshake_reaches_is_named(secure: Secure) -> None:
+    """Somebody blocks WireGuard's ports between two nodes: `cluster status` says on every node who is not reached."""
+    host = secure.hosts[2]
+    host.net.run(["nft", "-f", "-"], input=BLOCK)
+    try:
+        with running(host.daemon, "blocked", "safe"):
+            until(lambda: "no encrypted handshake with node" in secure.hosts[1].towline("cluster", "status"), 40)
+            host.net.run(["nft", "delete", "table", "inet", "operator"])
+            until(lambda: "no encrypted handshake" not in secure.hosts[1].towline("cluster", "status"), 40)
+    finally:
+        host.net.run(["nft", "delete", "table", "inet", "operator"], check=False)
 
 
 def test_nothing_is_left_after_leaving(secure: Secure) -> None:

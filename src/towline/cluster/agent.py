@@ -251,6 +251,9 @@ class Agent:
         while True:
             self._news.clear()
             secure = self._secure()
+            known = self.copy.nodes.get(self.node_id)
+            if known is not None and known.secure != secure:
+                told = known.secure  # or somebody else has changed it
             report = Report(
                 revision=self.copy.revision,
                 clock=self._clock(),

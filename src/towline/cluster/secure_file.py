@@ -28,7 +28,10 @@ class SecureFile:
             raise StoreError(f"{self._path}: {error.strerror}") from error
         except msgspec.MsgspecError as error:
             raise StoreCorrupt(f"{self._path}: {error}") from None
-        if len(held) > MAX_KEYS or not all(is_key(key.private) and is_key(key.public) for key in held):
+        from towline.kernel.wireguard_keys import public_key
+
+        keys = all(is_key(key.private) and public_key(key.private) == key.public for key in held)
+        if len(held) > MAX_KEYS or not keys:
             raise StoreCorrupt(f"{self._path}: it holds what is no key")
         return held
 

@@ -164,9 +164,10 @@ class Encryption:
             self.kick()
 
     def local_change(self, network_id: str) -> None:
-        """An endpoint of this node on a global network came or went."""
+        """An endpoint of this node on a global network came, changed or went."""
         network = self._view.network(network_id)
-        if network_id in self._sharing or (network is not None and is_encrypted(network)):
+        needed = network is not None and is_encrypted(network) and is_present(self._view, network_id)
+        if needed != (network_id in self._sharing):
             self.kick()
 
     async def meet(self, network_id: str, nodes: Collection[str]) -> None:
