@@ -129,7 +129,9 @@ def test_its_settings_are_ours_again_with_each_network(
     assert ns.call(kernel.links.create_bridges, [far()]) == [None]
     for made in ("br-b", "br-c"):
         assert ns.run(["nsenter", f"--net={pin}", "cat", setting]) == "0\n"
+        assert kernel.links.held()
         ns.run(["nsenter", f"--net={pin}", "sysctl", "-qw", "net.ipv4.ip_forward=1"])
+        assert not kernel.links.held()
         assert ns.call(kernel.links.create_bridges, [far(made)]) == [None]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+from msgspec import structs
 
 from tests.support.links_conformance import bridge
 from towline.kernel.contract import Flows, Inside, Link, Links, Sandboxes
@@ -113,6 +114,22 @@ class SandboxesConformance:
 
     def test_no_pins_in_no_directory(self, env: Env) -> None:
         assert env.sandboxes.pinned(f"{env.directory}/nosuch") == []
+
+    def test_resize_changes_both_ends_and_nothing_else(self, env: Env) -> None:
+        env.bridges()
+        path = env.made()
+        wanted = interface(0, A4, A6, mtu=1400)
+        env.sandboxes.join(path, wanted)
+        host, inside = env.host_link(wanted.host_name), env.sandboxes.look(path)
+        smaller = structs.replace(wanted, mtu=1300)
+        env.sandboxes.resize(path, smaller)
+        assert env.host_link(wanted.host_name) == structs.replace(host, mtu=1300)
+        assert link(env.sandboxes.look(path), "eth0") == structs.replace(link(inside, "eth0"), mtu=1300)
+        assert env.sandboxes.look(path).routes == inside.routes
+        for absent in (structs.replace(smaller, name="eth9"), structs.replace(smaller, host_name="nosuch")):
+            with pytest.raises(KernelError) as caught:
+                env.sandboxes.resize(path, absent)
+            assert caught.value.errno == errno.ENODEV
 
     def test_join_makes_all_of_both_ends(self, env: Env) -> None:
         env.bridges()

@@ -22,6 +22,7 @@ from towline.model.cluster import Block, Peer
 from towline.model.desired import Row
 from towline.model.endpoint import EndpointConfig
 from towline.model.errors import Conflict, Failure, Forbidden, KernelError, NotFound, Unavailable
+from towline.model.info import PathStep
 from towline.model.network import Pool
 from towline.model.requests import CreateNetwork, PoolRequest
 from towline.model.sandbox import PortBinding
@@ -559,6 +560,29 @@ async def test_a_refused_way_out_gives_its_address_back(world: World, node: tupl
     await until(lambda: len(plugs(world)) == 2)
 
 
+async def test_the_way_to_other_hosts_is_explained(world: World, node: tuple[Controller, FakeGlobals]) -> None:
+    engine, cluster = node
+    await cluster.replica.set_peers(OV.id, [elsewhere(n, OV) for n in range(1, 11)], [])
+    await start(engine, asking("aa", "ov"))
+
+    async def steps() -> dict[str, PathStep]:
+        path = next(path for path in await engine.explain("aa") if path.network == "ov")
+        return {step.object: step for step in path.steps}
+
+    found = await steps()
+    assert found["tunnel"].text == f"{TUNNEL}, VXLAN id 4097, from 192.0.2.1 to UDP port 4789 of other hosts"
+    assert found["other hosts"].text.startswith("far1 (10.0.0.201) at 192.0.2.2; far2 ")
+    assert found["other hosts"].text.endswith("; 2 more")
+    assert (found["tunnel"].problem, found["other hosts"].problem) == ("", "")
+    far = [Row("02:00:00:00:01:01", "192.0.2.9", ("10.0.0.201",))]
+    world.tunnels.set_rows(TUNNEL, far, [Row("02:00:00:00:01:02", "192.0.2.2", ("10.0.0.202",))])
+    assert (await steps())["other hosts"].problem == "this host's kernel has no right row for far1, far2"
+    world.links.remove([TUNNEL])
+    found = await steps()
+    assert found["tunnel"].problem == f"its tunnel {TUNNEL} does not exist"
+    assert "no such device" in found["other hosts"].problem
+
+
 # drift
 
 
@@ -590,6 +614,9 @@ async def test_a_changed_underlay_is_followed(world: World, node: tuple[Controll
     await start(engine, asking("aa", "ov"))
     await cluster.data_path.set(replace(UNDERLAY, mtu=1400), [])
     await until(lambda: world.links.links[TUNNEL].mtu == 1350)
+    (host,) = (link for name, link in world.links.links.items() if name.startswith("overlay/veth"))
+    inside = next(n.links["eth0"] for n in world.sandboxes.namespaces.values() if "eth0" in n.links)
+    assert (host.mtu, inside.mtu) == (1350, 1350)
 
 
 async def test_new_endpoints_elsewhere_are_announced_here_twice(

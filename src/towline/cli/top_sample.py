@@ -1,11 +1,13 @@
 """One look at the networks and their traffic, and the rates between two looks.
 
-Bytes come from the kernel's counters of the host's ends of the endpoints, as this process sees them: with a daemon in
-another network namespace or on another host they are unknown.
+Bytes come from the kernel's counters of the host's ends of the endpoints, as this process sees them, or of the ends
+inside a sandbox where the host's are not to be seen (overlay networks): with a daemon in another network namespace or
+on another host they are unknown.
 """
 
 from __future__ import annotations
 
+import os
 import time
 
 from towline.cli.client import Client
@@ -39,7 +41,10 @@ class Sample:
 def look(client: Client) -> Sample:
     networks = client.objects("GET", "/networks")
     sandboxes = client.objects("GET", "/towline/v1/sandboxes")
-    return Sample(time.monotonic(), networks, sandboxes, read_counters(COUNTERS), _queries(client))
+    traffic = read_counters(COUNTERS)
+    for sandbox in sandboxes:
+        traffic.update(inside(sandbox, traffic))
+    return Sample(time.monotonic(), networks, sandboxes, traffic, _queries(client))
 
 
 def read_counters(path: str) -> Traffic:
@@ -52,6 +57,23 @@ def read_counters(path: str) -> Traffic:
                 numbers = fields.split()
                 found[name.strip()] = int(numbers[8]), int(numbers[0])
     return found
+
+
+def inside(sandbox: Object, known: Traffic) -> Traffic:
+    """By the host's ends that are not known. Only of a process that is in this sandbox, by its namespace: another host
+    has other processes under these numbers."""
+    endpoints = [as_object(endpoint) for endpoint in as_list(sandbox.get("endpoints"))]
+    links = {as_text(e.get("ifname")): as_text(e.get("host_link")) for e in endpoints}
+    process = f"/proc/{sandbox.get('pid')}"
+    if sandbox.get("state") != "running" or not links.keys() or all(link in known for link in links.values()):
+        return {}
+    try:
+        if not os.path.samefile(as_text(sandbox.get("netns")), f"{process}/ns/net"):
+            return {}
+        counters = read_counters(f"{process}/net/dev")
+    except OSError:
+        return {}
+    return {link: counters[name][::-1] for name, link in links.items() if link not in known and name in counters}
 
 
 def _queries(client: Client) -> int | None:

@@ -42,6 +42,13 @@ class SetInner(msgspec.Struct, frozen=True):
     inner: Inner
 
 
+class Resize(msgspec.Struct, frozen=True):
+    """Give both ends of a running sandbox's interface their MTU."""
+
+    netns: str
+    interface: Interface
+
+
 class Reroute(msgspec.Struct, frozen=True):
     """Set a running sandbox's default routes."""
 
@@ -110,6 +117,7 @@ Act = (
     MakeBridge
     | Join
     | Reroute
+    | Resize
     | SetInner
     | RepairBridge
     | MakeParent
@@ -206,13 +214,13 @@ def compare_interface(
         return None
     link, bridge = links.get(interface.host_name), links.get(interface.bridge)
     problem = _interface_problem(interface, link, bridge)
+    subject, ends = f"sandbox {sandbox.name}", f"{interface.name} ({interface.host_name} on this host)"
     if problem is None:
-        return None
-    finding = Finding(
-        f"sandbox {sandbox.name}",
-        f"{interface.name} ({interface.host_name} on this host) {problem}",
-        "plug it in again",
-    )
+        if link is None or not interface.mtu or link.mtu == interface.mtu:
+            return None
+        finding = Finding(subject, f"{ends} has MTU {link.mtu}, not {interface.mtu}", "set it at both ends")
+        return Difference(finding, Resize(will.netns, interface))
+    finding = Finding(subject, f"{ends} {problem}", "plug it in again")
     return Difference(finding, Join(will.netns, interface, will.defaults, clear=link is not None))
 
 
@@ -262,7 +270,8 @@ def compare_hold(bridges: Iterable[Bridge], links: Iterable[Link], *, held: bool
     subject = "network namespace for overlay networks"
     needed = any(is_apart(bridge.name) for bridge in bridges)
     if needed and not held:
-        return [Difference(Finding(subject, "is not pinned: it would end with the daemon", "pin it"), Hold())]
+        problem = "is not pinned, so it would end with the daemon, or has other settings"
+        return [Difference(Finding(subject, problem, "pin it and set them"), Hold())]
     if held and not needed and not any(is_apart(link.name) and link.kind in _KINDS for link in links):
         return [Difference(Finding(subject, "is pinned, but no network is in it", "unpin it"), LetGo(), sweep=True)]
     return []

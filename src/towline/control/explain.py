@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from towline.control.compare import compare_bridge, compare_interface
+from towline.control.explain_tunnel import tunnel_steps
 from towline.dns.config import RESOLVER
 from towline.drivers.registry import Drivers
 from towline.kernel.contract import Inside, Kernel
@@ -90,6 +91,8 @@ class Explainer:
             return
         yield self._outer(sandbox, will, interface)
         yield from self._bridge(network)
+        if (tunnel := self._drivers.desired(network).tunnel) is not None:
+            yield from tunnel_steps(network, tunnel, self._view, self._kernel)
         yield _rules(endpoint, will.elements, members)
         yield from self._ports(sandbox, endpoint, members)
 

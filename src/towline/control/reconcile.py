@@ -29,6 +29,7 @@ from towline.control.compare import (
     RepairBridge,
     ReplaceTable,
     Reroute,
+    Resize,
     SetInner,
     WriteSysctl,
     compare_bridge,
@@ -270,6 +271,9 @@ class Reconciler:
                 self._kernel.sysctl.write(path, value)
             case Join(netns=netns, interface=interface, clear=clear):
                 self._rejoin(netns, interface, clear=clear)
+            case Resize(netns, interface):
+                with suppress(NamespaceGone):
+                    self._kernel.sandboxes.resize(netns, interface)
             case Reroute(netns, defaults):
                 with suppress(NamespaceGone):
                     self._kernel.sandboxes.set_defaults(netns, defaults)

@@ -115,6 +115,13 @@ class Apart:
         except (NamespaceGone, NotANamespace):
             return not self.path
 
+    def in_order(self) -> bool:
+        """Pinned where it should be, with its settings."""
+        if not self.held():
+            return False
+        with self.inside():
+            return all(self._sysctl.read(name) in (None, value) for name, value in _SETTINGS.items())
+
     def _pin(self) -> None:
         """Another namespace at its place, or what a reboot has left of a pin, is nobody's."""
         if self.held():

@@ -99,11 +99,12 @@ class Links(Protocol):
         ...
 
     def held(self) -> bool:
-        """Whether the namespace for overlay networks is pinned, so that what is in it outlives this process."""
+        """Whether the namespace for overlay networks is pinned, so that what is in it outlives this process, and has
+        its settings."""
         ...
 
     def hold(self) -> None:
-        """Pin it; whoever makes a bridge in it finds it pinned. KernelError."""
+        """Pin it and set them; whoever makes a bridge in it finds it so. KernelError."""
         ...
 
     def let_go(self) -> None:
@@ -236,6 +237,11 @@ class Sandboxes(Protocol):
         """Make the veth pair with both ends in place (never moved), addresses, routes, sysctls, up: two sends. All or
         nothing: what was made is gone again when a KernelError is raised (it names the step). EEXIST if the sandbox has
         an interface of that name."""
+        ...
+
+    def resize(self, path: str, interface: Interface) -> None:
+        """Give both ends of a pair that is plugged in the interface's MTU, the sandbox's end first. KernelError names
+        the end that was refused; ENODEV if it is not there."""
         ...
 
     def leave(self, path: str, host_names: Sequence[str]) -> list[KernelError | None]:

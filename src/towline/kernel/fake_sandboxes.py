@@ -51,8 +51,8 @@ class FakeSandboxes:
 
     A pair exists as long as its host end is in `links`. Fault steps: named by path "make", "drop", "set_defaults",
     "look"; by the host end "join" (nothing is made), "mark" (alias of the host end), "configure" (alias of the inner
-    end), "sysctl", "set_up", "add_address", "add_route" (what was made is gone again), "leave" (the pair stays); by the
-    interface "announce".
+    end), "sysctl", "set_up", "add_address", "add_route" (what was made is gone again), "leave" (the pair stays),
+    "resize"; by the interface "announce".
     """
 
     def __init__(self, links: FakeLinks, *, faults: Faults | None = None) -> None:
@@ -108,6 +108,14 @@ class FakeSandboxes:
             else:
                 self._forget(namespace, interface.name)
             raise
+
+    def resize(self, path: str, interface: Interface) -> None:
+        namespace = self._get(path)
+        self._check("resize", interface.host_name, f"set mtu {interface.mtu} on {interface.name}")
+        for links, name in ((namespace.links, interface.name), (self.links.links, interface.host_name)):
+            if name not in links:
+                raise KernelError(errno.ENODEV, f"set mtu {interface.mtu} on {name}")
+            links[name] = msgspec.structs.replace(links[name], mtu=interface.mtu)
 
     def adopt(self, path: str, source: str) -> None:
         namespace = self._get(source)

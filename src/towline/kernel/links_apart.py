@@ -78,7 +78,7 @@ class SplitLinks:
         return found
 
     def held(self) -> bool:
-        return self._place.held()
+        return self._place.in_order()
 
     def hold(self) -> None:
         with self._place.in_use():

@@ -81,13 +81,23 @@ class RealSandboxes:
         return [path for path in sandboxes_pin.pinned(directory) if self._place is None or path != self._place.path]
 
     def join(self, path: str, interface: Interface) -> None:
-        side = self._there if is_apart(interface.bridge) else self._here
-        host, bridge = kernel_name(interface.host_name), kernel_name(interface.bridge)
+        side, named = self._where(interface)
         with self._opened(path) as fd:
             if interface.slave is None:
-                side.veths.plug(fd, path, msgspec.structs.replace(interface, host_name=host, bridge=bridge))
+                side.veths.plug(fd, path, named)
             else:
                 self._slaves.plug(fd, path, interface, interface.slave)
+
+    def resize(self, path: str, interface: Interface) -> None:
+        side, named = self._where(interface)
+        with self._opened(path) as fd:
+            side.veths.resize(fd, path, named)
+
+    def _where(self, interface: Interface) -> tuple[_Side, Interface]:
+        """Where its host end is, and the names that links have there."""
+        host, bridge = kernel_name(interface.host_name), kernel_name(interface.bridge)
+        side = self._there if is_apart(interface.bridge) else self._here
+        return side, msgspec.structs.replace(interface, host_name=host, bridge=bridge)
 
     def leave(self, path: str, host_names: Sequence[str]) -> list[KernelError | None]:
         found: dict[str, KernelError | None] = {}

@@ -55,6 +55,19 @@ class Veths:
             self._delete(index)
             raise
 
+    def resize(self, namespace: int, path: str, interface: Interface) -> None:
+        """See `contract.Sandboxes.resize`."""
+        mtu, operation = codec.mtu_attr(interface.mtu), f"set mtu {interface.mtu} on"
+        with entered(namespace, path):
+            inside = NetlinkSocket(codec.NETLINK_ROUTE)
+        try:
+            ends = ((inside, interface.name), (self._socket, interface.host_name))
+            for sock, name in ends:
+                if refused := send_steps(sock, [Step(codec.set_named_link(name, mtu), f"{operation} {name}")]):
+                    raise refused
+        finally:
+            inside.close()
+
     def _make(self, namespace: int, path: str, interface: Interface) -> int:
         host, name = interface.host_name, interface.name
         if not (bridge := self.probe.index(interface.bridge)):

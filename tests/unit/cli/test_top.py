@@ -34,6 +34,19 @@ Inter-|   Receive                       |  Transmit
 """
 
 
+def test_what_the_hosts_counters_lack_is_counted_inside(tmp_path: Path) -> None:
+    """Of a process in the sandbox's namespace only; here that is this process, and its loopback."""
+    endpoint = {"network_name": "wide", "ifname": "lo", "ipv4": "10.0.0.2/24", "host_link": "vethz"}
+    here = {"name": "a", "state": "running", "pid": os.getpid(), "netns": "/proc/self/ns/net", "endpoints": [endpoint]}
+    received, sent = top_sample.read_counters("/proc/self/net/dev")["lo"][::-1]
+    found = top_sample.inside(here, {})
+    assert found["vethz"] >= (received, sent)
+    assert top_sample.inside(here, {"vethz": (1, 2)}) == {}
+    assert top_sample.inside({**here, "state": "exited"}, {}) == {}
+    assert top_sample.inside({**here, "netns": str(tmp_path)}, {}) == {}
+    assert top_sample.inside({**here, "pid": 0}, {}) == {}
+
+
 def sandbox(name: str, link: str, state: str = "running") -> dict[str, object]:
     endpoint = {"network_name": "web", "ifname": "eth0", "ipv4": "10.0.0.2/24", "host_link": link}
     return {"name": name, "state": state, "endpoints": [endpoint]}
