@@ -48,8 +48,7 @@ class Apart:
         self.path = path
         self._sysctl = sysctl
         self._lock = Lock()
-        with ThreadPoolExecutor(1, "apart") as pool:  # a thread of its own, so that the caller's never leaves home
-            self._fd = pool.submit(self._open).result()
+        self._fd = _elsewhere(self._open)
         self.identity = identity(self._fd)
 
     def close(self) -> None:
@@ -91,9 +90,14 @@ class Apart:
         with entered(self._fd, self.path or "for overlay networks"):
             yield
 
-    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        with self.inside():
-            return function(*args, **kwargs)
+    def make(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What opens its sockets there. By a thread of its own: the caller's does not leave home."""
+
+        def work() -> T:
+            with self.inside():
+                return function(*args, **kwargs)
+
+        return _elsewhere(work)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -143,6 +147,11 @@ class Apart:
                 return not sock.holds(codec.get_link(), _is_ours)
             finally:
                 sock.close()
+
+
+def _elsewhere(function: Callable[[], T]) -> T:
+    with ThreadPoolExecutor(1, "apart") as pool:
+        return pool.submit(function).result()
 
 
 def _is_ours(body: bytes) -> bool:

@@ -33,12 +33,12 @@ class RealKernel:
         ipv6 = self.sysctl.read("net/ipv6/conf/all/disable_ipv6") is not None
         self.place = Apart(apart, self.sysctl)
         self.links_here = RtnlLinks(self.sysctl)
-        self.links_there = self.place.call(RtnlLinks, self.sysctl)
+        self.links_there = self.place.make(RtnlLinks, self.sysctl)
         self.links = SplitLinks(self.links_here, self.links_there, self.place)
         outside = Outside(NetlinkSocket(NETLINK_ROUTE), self.place.fileno())
-        self.tunnels_there = self.place.call(RtnlTunnels, ipv6=ipv6, outside=outside)
+        self.tunnels_there = self.place.make(RtnlTunnels, ipv6=ipv6, outside=outside)
         self.tunnels = ApartTunnels(self.tunnels_there, self.place)
-        self.nft_here, self.nft_there = NfNetlinkNft(), self.place.call(NfNetlinkNft)
+        self.nft_here, self.nft_there = NfNetlinkNft(), self.place.make(NfNetlinkNft)
         self.nft = SplitNft(self.nft_here, self.nft_there, apart_tables)
         self.sandboxes = RealSandboxes(self.sysctl, self.place)
         self.inner = RealInnerRules()
@@ -54,12 +54,12 @@ class RealKernel:
 
     def more_links(self) -> SplitLinks:
         """For another thread."""
-        return SplitLinks(RtnlLinks(self.sysctl), self.place.call(RtnlLinks, self.sysctl), self.place)
+        return SplitLinks(RtnlLinks(self.sysctl), self.place.make(RtnlLinks, self.sysctl), self.place)
 
     def monitor(self, foreign: Collection[tuple[TableId, str]] = ()) -> SplitMonitor:
         """Open: nothing after this is missed. foreign: (table, base chain) of other software that it watches."""
         here = NetlinkMonitor(links_port=self.links_here.portid, nft_port=self.nft_here.portid, foreign=foreign)
-        there = self.place.call(
+        there = self.place.make(
             NetlinkMonitor,
             links_port=self.links_there.portid,
             nft_port=self.nft_there.portid,

@@ -54,7 +54,7 @@ class RealSandboxes:
         self._place = place
         if place is not None:
             self._not_ours[place.identity] = "the network namespace for overlay networks"
-            self._there = place.call(_Side, sysctl, ipv6=ipv6)
+            self._there = place.make(_Side, sysctl, ipv6=ipv6)
         self._closer = ThreadPoolExecutor(_CLOSERS, thread_name_prefix="close")
 
     def close(self) -> None:

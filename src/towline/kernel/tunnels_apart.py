@@ -37,7 +37,8 @@ class ApartTunnels:
         return self.inner.set_rows(kernel_name(name), puts, gone)
 
     def announce(self, bridge: str, rows: Sequence[Row]) -> KernelError | None:
-        return self._place.call(self.inner.announce, kernel_name(bridge), rows)
+        with self._place.inside():
+            return self.inner.announce(kernel_name(bridge), rows)
 
     def rows(self, name: str) -> list[Row]:
         return self.inner.rows(kernel_name(name))
