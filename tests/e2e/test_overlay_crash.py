@@ -179,7 +179,7 @@ def dies(world: World) -> bool:
         assert world.daemon.process.poll() is not None
 
     try:
-        eventually(ended, within=0.3)
+        eventually(ended, within=1.5)
     except AssertionError:
         return False
     return True
