@@ -62,6 +62,7 @@ class WatchedTunnels(FakeTunnels):
 
 class _NoNames:
     def names_changed(self, network_id: str, peers: object = ()) -> None: ...
+    def set_down(self, nodes: object) -> None: ...
 
 
 class _NoMesh:

@@ -43,6 +43,12 @@ _towline() {
             network/prune) at=network/prune ;;
             network/connect) at=network/connect ;;
             network/disconnect) at=network/disconnect ;;
+            /service) at=service ;;
+            service/create) at=service/create ;;
+            service/ls|service/list) at=service/ls ;;
+            service/inspect) at=service/inspect ;;
+            service/update) at=service/update ;;
+            service/rm|service/remove) at=service/rm ;;
             /cluster) at=cluster ;;
             cluster/status) at=cluster/status ;;
             cluster/rotate-key) at=cluster/rotate-key ;;
@@ -55,6 +61,9 @@ _towline() {
         esac
     done
     case "$at:$prev" in
+        run:--service)
+            _towline_names service ls
+            return ;;
         run:--network)
             _towline_names network ls
             return ;;
@@ -69,6 +78,9 @@ _towline() {
             return ;;
         attach:--netns)
             compopt -o default
+            return ;;
+        attach:--service)
+            _towline_names service ls
             return ;;
         attach:--network)
             _towline_names network ls
@@ -90,6 +102,21 @@ _towline() {
             return ;;
         network/connect:--link)
             _towline_names ls --all
+            return ;;
+        service/create:--endpoint-mode)
+            _towline_offer vip dnsrr
+            return ;;
+        service/create:--network)
+            _towline_names network ls
+            return ;;
+        service/update:--endpoint-mode)
+            _towline_offer vip dnsrr
+            return ;;
+        service/update:--network-add)
+            _towline_names network ls
+            return ;;
+        service/update:--network-rm)
+            _towline_names network ls
             return ;;
         *:--tlscacert|*:--tlscert|*:--tlskey)
             compopt -o default
@@ -164,6 +191,19 @@ _towline() {
         network/connect:--ip6|\
         network/connect:--link-local-ip|\
         network/connect:--mac-address|\
+        service/create:--label|\
+        service/create:-l|\
+        service/create:--publish|\
+        service/create:-p|\
+        service/ls:--filter|\
+        service/ls:-f|\
+        service/ls:--format|\
+        service/inspect:--format|\
+        service/inspect:-f|\
+        service/update:--label-add|\
+        service/update:--label-rm|\
+        service/update:--publish-add|\
+        service/update:--publish-rm|\
         cluster/status:--format|\
         events:--filter|\
         events:-f|\
@@ -177,13 +217,13 @@ _towline() {
         :-*)
             _towline_offer --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         :*)
-            _towline_offer run attach ls inspect logs start stop rm exec top network cluster doctor events info version completion help ;;
+            _towline_offer run attach ls inspect logs start stop rm exec top network service cluster doctor events info version completion help ;;
         run:-*)
-            _towline_offer --name --hostname --network --network-alias --ip --ip6 --link --link-local-ip --mac-address --publish --publish-all --expose --label --detach --rm --restart --env --env-file --workdir --dns --dns-search --dns-option --add-host --sysctl --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+            _towline_offer --name --hostname --service --network --network-alias --ip --ip6 --link --link-local-ip --mac-address --publish --publish-all --expose --label --detach --rm --restart --env --env-file --workdir --dns --dns-search --dns-option --add-host --sysctl --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         run:*)
             _towline_programs ;;
         attach:-*)
-            _towline_offer --pid --netns --network --network-alias --ip --ip6 --link --link-local-ip --mac-address --publish --publish-all --expose --label --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+            _towline_offer --pid --netns --service --network --network-alias --ip --ip6 --link --link-local-ip --mac-address --publish --publish-all --expose --label --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         ls:-*)
             _towline_offer --all --filter --format --no-trunc --quiet --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         inspect:-*)
@@ -240,6 +280,26 @@ _towline() {
         network/disconnect:*)
             _towline_names network ls
             _towline_names ls --all ;;
+        service:-*)
+            _towline_offer --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        service:*)
+            _towline_offer create ls inspect update rm ;;
+        service/create:-*)
+            _towline_offer --endpoint-mode --label --network --publish --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        service/ls:-*)
+            _towline_offer --filter --format --quiet --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        service/inspect:-*)
+            _towline_offer --format --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        service/inspect:*)
+            _towline_names service ls ;;
+        service/update:-*)
+            _towline_offer --endpoint-mode --label-add --label-rm --network-add --network-rm --publish-add --publish-rm --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        service/update:*)
+            _towline_names service ls ;;
+        service/rm:-*)
+            _towline_offer --force --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        service/rm:*)
+            _towline_names service ls ;;
         cluster:-*)
             _towline_offer --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         cluster:*)
@@ -263,7 +323,7 @@ _towline() {
         help:-*)
             _towline_offer --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         help:*)
-            _towline_offer run attach ls inspect logs start stop rm exec top network cluster doctor events info version completion help ;;
+            _towline_offer run attach ls inspect logs start stop rm exec top network service cluster doctor events info version completion help ;;
     esac
 }
 complete -F _towline towline

@@ -41,6 +41,7 @@ from towline.control.sandbox_access import SandboxAccess
 from towline.control.sandbox_recovery import Recovery
 from towline.control.sandboxes import Sandboxes
 from towline.control.secure_memory import SecureMemory
+from towline.control.service_members import ServiceMembers
 from towline.control.writer import Writer
 from towline.dns.server import DnsServers
 from towline.drivers.registry import builtin_drivers
@@ -116,6 +117,7 @@ class Service:
         data_path: DataPath,
         balancer: Balancer,
         mesh: Mesh,
+        members: ServiceMembers,
     ) -> None:
         self.engine = engine
         self.replica = replica
@@ -125,6 +127,7 @@ class Service:
         self._balancer = balancer
         self._mesh = mesh
         self._joins = joins
+        self._members = members
         self._watch = watch
         self._parts = parts
         self._sweeper = sweeper
@@ -139,6 +142,7 @@ class Service:
         await self._mesh.close()
         await self._swarm.stop()
         await self._balancer.close()
+        await self._members.close()
         await self._joins.close()
         await self.replica.close()
         await self.engine.stop()
@@ -230,7 +234,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         replica.local_change(network_id)
         mesh.port_released()
 
-    sandboxes, membership, names_check, mesh = _sandboxes(
+    sandboxes, membership, names_check, mesh, members = _sandboxes(
         config, parts, writer, planner, joins, ports, events, counters, balancer, changed
     )
     replica = Replica(
@@ -265,7 +269,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         ),
     )
     seat.cluster = swarm
-    replica.on_local_change = swarm.local_change
+    replica.on_local_change, replica.on_service_change = swarm.local_change, members.changed
     recovery = Recovery(sandboxes, view, writer=writer, kernel=kernel, ports=ports, runtime=parts.runtime)
     controller = Controller(
         config,
@@ -311,6 +315,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         data_path=data_path,
         balancer=balancer,
         mesh=mesh,
+        members=members,
     )
 
 
@@ -325,7 +330,7 @@ def _sandboxes(
     counters: Counters,
     balancer: Balancer,
     changed: Callable[[str], None],
-) -> tuple[Sandboxes, Membership, NamesCheck, Mesh]:
+) -> tuple[Sandboxes, Membership, NamesCheck, Mesh, ServiceMembers]:
     view = parts.store.view()
     names = Names(view, parts.dns, Path(config.exec_root) / "sandboxes", hidden=_hidden(config))
     access = SandboxAccess(view, events.publish, names, counters, changed)
@@ -362,7 +367,17 @@ def _sandboxes(
         announcer=announcer,
         namespaces=_namespaces(config),
     )
-    return sandboxes, membership, NamesCheck(access, parts.dns, names), mesh
+    members = ServiceMembers(
+        access=access,
+        writer=writer,
+        planner=planner,
+        joins=joins,
+        names=names,
+        ports=ports,
+        announcer=announcer,
+        balancer=balancer,
+    )
+    return sandboxes, membership, NamesCheck(access, parts.dns, names), mesh, members
 
 
 def _hidden(config: Config) -> tuple[str, ...]:

@@ -139,7 +139,7 @@ async def test_there_is_nothing_to_schedule(docker: Docker) -> None:
     await docker(*INIT)
     for kind in ("service", "secret", "config", "stack"):
         assert len(_rows(await docker(kind, "ls"))) == 1
-    assert "schedules nothing" in await docker("service", "create", "--detach", "busybox")
+    assert "schedules no containers" in await docker("service", "create", "--detach", "busybox")
 
 
 async def test_leaving(docker: Docker) -> None:

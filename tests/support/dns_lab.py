@@ -15,6 +15,7 @@ from towline.model.cluster import Peer
 from towline.model.endpoint import Endpoint, EndpointConfig
 from towline.model.network import Network, Pool
 from towline.model.sandbox import Sandbox
+from towline.model.service import Service, places_of
 from towline.plan.endpoint import dns_names
 
 _ids = itertools.count(1)
@@ -27,6 +28,7 @@ class World:
         self._networks: dict[str, Network] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._peers: dict[str, Peer] = {}
+        self._services: dict[str, Service] = {}
         self.directory = Directory(self)
 
     def network(self, network_id: str) -> Network | None:
@@ -43,6 +45,20 @@ class World:
 
     def peers_of(self, network_id: str) -> tuple[Peer, ...]:
         return tuple(peer for peer in self._peers.values() if peer.network == network_id)
+
+    def services_on(self, network_id: str) -> tuple[Service, ...]:
+        return tuple(service for service in self._services.values() if network_id in places_of(service))
+
+    def set_service(self, service: Service) -> None:
+        old = self._services.get(service.id, service)
+        self._services[service.id] = service
+        for network_id in places_of(service) | places_of(old):
+            self.directory.changed(network_id)
+
+    def drop_service(self, service: Service) -> None:
+        del self._services[service.id]
+        for network_id in places_of(service):
+            self.directory.changed(network_id)
 
     def set_peer(self, peer: Peer) -> None:
         self._peers[peer.id] = peer

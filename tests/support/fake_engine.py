@@ -21,7 +21,7 @@ from towline.drivers.registry import builtin_drivers
 from towline.ipam import networks as ipam_networks
 from towline.ipam.prefixes import PrefixSet
 from towline.ipam.registry import builtin_drivers as builtin_ipams
-from towline.model.cluster import HostInterface
+from towline.model.cluster import HostInterface, Peer
 from towline.model.config import GLOBAL_POOLS, Config
 from towline.model.endpoint import ANYTHING, Endpoint, EndpointConfig
 from towline.model.errors import Conflict, NotFound
@@ -30,6 +30,7 @@ from towline.model.info import Counters, EndpointPath, Finding, PathStep
 from towline.model.network import Lease, Network, SubnetStatus
 from towline.model.requests import Created, CreateNetwork, CreateSandbox, StartedSandbox
 from towline.model.sandbox import Process, Sandbox
+from towline.model.service import Service
 from towline.plan.network import plan_network
 from towline.policy.endpoint import live_endpoints
 from towline.policy.network import Admission, check_removal
@@ -81,6 +82,12 @@ class FakeEngine:
 
     def network_named(self, name: str) -> Network | None:
         return self._view.network_named(name)
+
+    def peers_of(self, network_id: str) -> tuple[Peer, ...]:
+        return self._view.peers_of(network_id)
+
+    def services_on(self, network_id: str) -> tuple[Service, ...]:
+        return self._view.services_on(network_id)
 
     def endpoints_of(self, network_id: str) -> tuple[Endpoint, ...]:
         return self._view.endpoints_of(network_id)

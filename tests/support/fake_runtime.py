@@ -102,6 +102,8 @@ class FakeNameServers:
         self.open_in: dict[str, str] = {}
         self.configs: dict[str, ServerConfig] = {}
         self.changes: list[str] = []
+        self.peers: list[tuple[str, set[str]]] = []
+        self.down: frozenset[str] = frozenset()
         self.refuse: OSError | None = None
         self.broken: set[str] = set()
 
@@ -122,8 +124,13 @@ class FakeNameServers:
     async def close(self, sandbox_id: str, *, gone: bool = False) -> None:
         self.open_in.pop(sandbox_id, None)
 
+    def set_down(self, nodes: Collection[str]) -> None:
+        self.down = frozenset(nodes)
+
     def names_changed(self, network_id: str, peers: Collection[str] = ()) -> None:
         self.changes.append(network_id)
+        if peers:
+            self.peers.append((network_id, set(peers)))
 
     async def stop(self) -> None:
         self.open_in.clear()

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from msgspec.structs import replace
 
+from towline.cluster.state_networks import NetworkIndex
+from towline.cluster.state_services import ServiceIndex
 from towline.model.cluster import (
     Alive,
     Cluster,
@@ -28,9 +30,11 @@ from towline.model.cluster import (
 )
 from towline.model.errors import Conflict, Failure, Unavailable
 from towline.model.network import SubnetStatus
-from towline.model.requests import InitSwarm, JoinSwarm, UpdateSwarm
+from towline.model.requests import CreateService, InitSwarm, JoinSwarm, UpdateService, UpdateSwarm
+from towline.model.service import Service, ServiceStatus
 from towline.policy import swarm as policy
 from towline.policy import swarm_nodes
+from towline.policy.service import admit_service, admit_update, check_service_removal
 from towline.policy.swarm_spec import updated
 
 OWN_ID = "o" * 25
@@ -43,7 +47,8 @@ _TOKEN = "SWMTKN-1-" + "a" * 50 + "-"
 
 
 class FakeSwarm:
-    """fault: raised by the next verb. joined: what was to be joined. members: all nodes. seen: peers by network."""
+    """fault: raised by the next verb. joined: what was to be joined. members: all nodes. seen: peers by network.
+    offered: services; running: names of their members; networks: of the cluster."""
 
     def __init__(self, interfaces: Sequence[HostInterface] = INTERFACES) -> None:
         self.fault: Exception | None = None
@@ -52,6 +57,9 @@ class FakeSwarm:
         self.seen: dict[str, tuple[NetworkPeer, ...]] = {}
         self.state = SwarmState()
         self.revision = 10
+        self.offered: dict[str, Service] = {}
+        self.running: list[str] = []
+        self.networks = NetworkIndex()
         self._interfaces = interfaces
         self._tokens = {"worker": "1", "manager": "2"}
 
@@ -154,11 +162,47 @@ class FakeSwarm:
         del self.members[node_id]
         self._count()
 
+    async def services(self) -> Sequence[ServiceStatus]:
+        self._cluster()
+        return [ServiceStatus(service) for service in self.offered.values()]
+
+    async def create_service(self, request: CreateService) -> Service:
+        self._cluster()
+        self.revision += 1
+        made = replace(
+            admit_service(request, self.networks, self._index()),
+            id=f"{self.revision:025}",
+            created=_NOW,
+            index=self.revision,
+        )
+        self.offered[made.id] = made
+        return made
+
+    async def update_service(self, service_id: str, request: UpdateService) -> Service:
+        self._cluster()
+        self.revision += 1
+        made = replace(
+            admit_update(request, self.offered[service_id], self.networks, self._index()), index=self.revision
+        )
+        self.offered[service_id] = made
+        return made
+
+    async def remove_service(self, service_id: str, *, force: bool) -> None:
+        self._cluster()
+        check_service_removal(self.offered[service_id], self.running, force=force)
+        del self.offered[service_id]
+
     async def cluster_status(self) -> ClusterStatus:
         self._fail()
         if self.state.state == "inactive":
             raise Unavailable(policy.NO_SWARM)
         return ClusterStatus(self.revision, tuple(self.members.values()), silence=0.5, cluster="c" * 25)
+
+    def _index(self) -> ServiceIndex:
+        index = ServiceIndex()
+        for service in self.offered.values():
+            index.put(service)
+        return index
 
     def _cluster(self) -> Cluster:
         self._fail()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from tests.support.fake_engine import FakeEngine
@@ -12,7 +12,8 @@ from tests.support.managers import cluster, managers
 from towline.cluster.etcd_fake import FakeCluster
 from towline.cluster.manager import Manager
 from towline.model.network import Network, SubnetStatus
-from towline.model.requests import Created, CreateNetwork, InitSwarm
+from towline.model.requests import Created, CreateNetwork, CreateService, InitSwarm, UpdateService
+from towline.model.service import Service, ServiceStatus
 from towline.policy.resolve import for_delete
 from towline.policy.swarm_events import network_event
 from towline.store.contract import Delete, Put
@@ -57,6 +58,22 @@ class _Swarm(FakeSwarm):
     def __init__(self, engine: SwarmEngine) -> None:
         super().__init__()
         self._engine = engine
+
+    async def services(self) -> Sequence[ServiceStatus]:
+        self._cluster()
+        return self._engine.manager.services.statuses()
+
+    async def create_service(self, request: CreateService) -> Service:
+        self._cluster()
+        return await self._engine.manager.services.create(request)
+
+    async def update_service(self, service_id: str, request: UpdateService) -> Service:
+        self._cluster()
+        return await self._engine.manager.services.update(service_id, request)
+
+    async def remove_service(self, service_id: str, *, force: bool) -> None:
+        self._cluster()
+        await self._engine.manager.services.remove(service_id, force=force)
 
     async def init_swarm(self, request: InitSwarm) -> str:
         node_id = await super().init_swarm(request)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from aiohttp import web
 
-from towline.api import body, wire_endpoint, wire_in, wire_out
+from towline.api import body, wire_endpoint, wire_in, wire_out, wire_service
 from towline.api.call import Call, empty_answer, json_answer, json_value
 from towline.api.gotext import parse_bool
 from towline.model.endpoint import Endpoint
@@ -39,13 +40,13 @@ async def list_networks(call: Call) -> web.Response:
 
 def _select(call: Call, wanted: NetworkFilter, networks: list[Network]) -> list[Network]:
     def in_use(network_id: str) -> bool:
-        return bool(_live(call, network_id))
+        return bool(_live(call, network_id) or call.engine.services_on(network_id))
 
     return [network for network in networks if wanted.matches(network, in_use)]
 
 
 async def inspect_network(call: Call) -> web.Response:
-    parse_bool("verbose", call.query.get("verbose", ""))
+    verbose = parse_bool("verbose", call.query.get("verbose", ""))
     scope = call.query.get("scope", "") if call.version >= _SCOPE_SINCE else ""
     network = resolve.for_get(_Visible(call), call.term, scope)
     with_status = call.version >= wire_out.INSPECT_WITH_STATUS
@@ -55,7 +56,19 @@ async def inspect_network(call: Call) -> web.Response:
             _live(call, network.id),
             call.engine.subnet_status(network.id) if with_status else None,
             call.engine.cluster.peers(network.id) if network.scope == "swarm" else (),
+            _services(call, network.id) if verbose and network.scope == "swarm" else None,
         )
+    )
+
+
+def _services(call: Call, network_id: str) -> dict[str, Any]:
+    engine = call.engine
+    return wire_service.on_network(
+        network_id,
+        engine.services_on(network_id),
+        _live(call, network_id),
+        engine.peers_of(network_id),
+        engine.cluster.state.address,
     )
 
 

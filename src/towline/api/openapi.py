@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from towline import __version__
-from towline.api import openapi_cluster, openapi_sandboxes
+from towline.api import openapi_cluster, openapi_sandboxes, openapi_services
 from towline.api.openapi_parts import ID, Json, answer, array, operation, query, ref
 from towline.api.openapi_schemas import SCHEMAS
 from towline.api.versions import NEWEST, OLDEST
@@ -18,8 +18,17 @@ def document() -> Json:
         "openapi": "3.0.3",
         "info": {"title": "Towline", "version": __version__, "description": _DESCRIPTION},
         "servers": [{"url": "/"}],
-        "paths": {**_system(), **openapi_sandboxes.containers(), **_networks(), **openapi_cluster.swarm(), **_own()},
-        "components": {"schemas": {**SCHEMAS, **openapi_sandboxes.SCHEMAS, **openapi_cluster.SCHEMAS}},
+        "paths": {
+            **_system(),
+            **openapi_sandboxes.containers(),
+            **_networks(),
+            **openapi_cluster.swarm(),
+            **openapi_services.docker(),
+            **_own(),
+        },
+        "components": {
+            "schemas": {**SCHEMAS, **openapi_sandboxes.SCHEMAS, **openapi_cluster.SCHEMAS, **openapi_services.SCHEMAS}
+        },
     }
 
 
@@ -106,6 +115,7 @@ def _own() -> Json:
         },
         **openapi_sandboxes.sandboxes(),
         **openapi_cluster.own(),
+        **openapi_services.own(),
         "/towline/v1/diagnose": {
             "get": operation("diagnose", ok=("Differences between store and kernel", findings), refusals=(500,))
         },

@@ -199,7 +199,7 @@ def _without_any() -> Json:
             paths[path] = {"post": operation(name, ok=("Never", None), refusals=(501, 503))}
     for method, collection, action in swarm_objects.BY_ID:
         path = f"{collection}/{{id}}{action}"
-        never = operation(_name((method, path)), ok=("Never", None), refusals=(404, 503))
+        never = operation(_name((method, path)), ok=("Never", None), refusals=(404, 501, 503))
         paths.setdefault(path, {"parameters": [ID]})[method.lower()] = never
     return paths
 

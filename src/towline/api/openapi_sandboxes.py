@@ -92,6 +92,7 @@ SCHEMAS: Json = {
             "exposed": _MAYBE_TEXTS,
             "labels": WORDS,
             "attach": asked({"netns": MAYBE_TEXT, "process": _PROCESS}),
+            "service": MAYBE_TEXT,
         }
     ),
     "SandboxCreated": record({"id": FULL_ID, "warning": STRING}),
@@ -119,6 +120,7 @@ SCHEMAS: Json = {
             "pid": COUNT,
             "netns": STRING,
             "mode": STRING,
+            "service": STRING,
             "hostname": STRING,
             "command": _TEXTS,
             "environment": _TEXTS,

@@ -94,9 +94,10 @@ SCHEMAS: Json = {
             **_NETWORK,
             "Peers": list_of(record({"Name": STRING, "IP": STRING})),
             "Containers": map_of(_CONTAINER),
+            "Services": map_of({"type": "object"}),
             "Status": _STATUS,
         },
-        optional=("Peers",),
+        optional=("Peers", "Services"),
     ),
     "CreateRequest": asked(
         {

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from towline.api import cluster, containers, events, networks, nodes, own, sandboxes, swarm, swarm_objects, system
+from towline.api import (
+    cluster,
+    containers,
+    events,
+    networks,
+    nodes,
+    own,
+    sandboxes,
+    services,
+    swarm,
+    swarm_objects,
+    system,
+)
 from towline.api.call import Handler
 from towline.api.router import Router
 
@@ -25,6 +37,7 @@ DOCKER: dict[tuple[str, str], Handler] = {
     ("POST", "/swarm/update"): swarm.update,
     ("POST", "/swarm/unlock"): swarm.unlock,
     ("GET", "/nodes"): nodes.list_nodes,
+    ("GET", "/services"): services.docker_list,
     **swarm_objects.EXACT,
 }
 NETWORK: dict[tuple[str, str], Handler] = {
@@ -42,6 +55,8 @@ OBJECT: dict[tuple[str, str, str], Handler] = {
     ("GET", "/nodes", ""): nodes.inspect_node,
     ("DELETE", "/nodes", ""): nodes.remove_node,
     ("POST", "/nodes", "/update"): nodes.update_node,
+    ("GET", "/services", ""): services.docker_inspect,
+    ("DELETE", "/services", ""): services.docker_remove,
     **swarm_objects.BY_ID,
 }
 OWN: dict[tuple[str, str], Handler] = {
@@ -57,6 +72,11 @@ OWN: dict[tuple[str, str], Handler] = {
     ("POST", "/towline/v1/sandboxes/{id}/stop"): sandboxes.stop,
     ("GET", "/towline/v1/sandboxes/{id}/logs"): containers.logs,
     ("GET", "/towline/v1/sandboxes/{id}/explain"): sandboxes.explain,
+    ("GET", "/towline/v1/services"): services.list_own,
+    ("POST", "/towline/v1/services"): services.create,
+    ("GET", "/towline/v1/services/{id}"): services.inspect,
+    ("DELETE", "/towline/v1/services/{id}"): services.remove,
+    ("POST", "/towline/v1/services/{id}/update"): services.update,
     ("GET", "/towline/v1/cluster"): cluster.status,
     ("POST", "/towline/v1/cluster/rotate-key"): cluster.rotate_key,
     ("GET", "/towline/v1/openapi.json"): own.openapi,

@@ -1,4 +1,5 @@
-"""Services, tasks, secrets and configs: what a Docker manager answers that has none. Towline schedules nothing."""
+"""Tasks, secrets and configs: what a Docker manager answers that has none; and what cannot be done to services by
+Docker's API. Towline schedules nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +14,6 @@ from towline.policy.swarm import not_a_manager
 
 _LISTED = frozenset({"name", "id", "label"})
 _KEYS = {
-    "service": _LISTED | {"mode", "runtime"},
     "task": _LISTED | {"service", "node", "desired-state", "_up-to-date", "runtime"},
     "secret": _LISTED | {"names"},
     "config": _LISTED,
@@ -47,7 +47,12 @@ def _one(kind: str) -> Handler:
 def _make(kind: str) -> Handler:
     async def answer(call: Call) -> web.Response:
         _require_manager(call)
-        raise Unsupported(f"{kind}s are not Towline's: it joins sandboxes to networks and schedules nothing")
+        raise Unsupported(
+            "Towline joins sandboxes to services and schedules no containers: use `towline service create` and"
+            " `towline service update`, and `towline run --service` for its members"
+            if kind == "service"
+            else f"{kind}s are not Towline's: it joins sandboxes to networks and schedules nothing"
+        )
 
     return answer
 
@@ -55,13 +60,14 @@ def _make(kind: str) -> Handler:
 EXACT: dict[tuple[str, str], Handler] = {}
 BY_ID: dict[tuple[str, str, str], Handler] = {}
 _ACTIONS: dict[str, tuple[tuple[str, str, Callable[[str], Handler]], ...]] = {
-    "service": (("GET", "", _one), ("DELETE", "", _one), ("POST", "/update", _one), ("GET", "/logs", _one)),
+    "service": (("POST", "/update", _make), ("GET", "/logs", _one)),
     "task": (("GET", "", _one), ("GET", "/logs", _one)),
     "secret": (("GET", "", _one), ("DELETE", "", _one), ("POST", "/update", _one)),
     "config": (("GET", "", _one), ("DELETE", "", _one), ("POST", "/update", _one)),
 }
 for _kind, _actions in _ACTIONS.items():
-    EXACT["GET", f"/{_kind}s"] = _list(_kind)
+    if _kind != "service":
+        EXACT["GET", f"/{_kind}s"] = _list(_kind)
     if _kind != "task":
         EXACT["POST", f"/{_kind}s/create"] = _make(_kind)
     for _method, _action, _handler in _actions:

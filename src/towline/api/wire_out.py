@@ -52,13 +52,17 @@ def inspect(
     endpoints: Iterable[Endpoint],
     subnets: Mapping[str, SubnetStatus] | None,
     peers: Sequence[NetworkPeer] = (),
+    services: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """GET /networks/{id}. subnets: None before API 1.52. peers: of a swarm network that has endpoints here."""
+    """GET /networks/{id}. subnets: None before API 1.52. peers: of a swarm network that has endpoints here. services:
+    of one that is asked for with them."""
     if peers:
         fragment = fragment.removesuffix(_NO_LABELS) + (_EMPTY_LABELS if fragment.endswith(_NO_LABELS) else b"")
         shown = [{"Name": peer.name, "IP": peer.address} for peer in peers]
         fragment = b'%b,"Peers":%b}' % (fragment[:-1], encode(shown))
     body = _with_containers(fragment, endpoints)
+    if services:
+        body += b',"Services":%b' % encode(services)
     if subnets is not None:
         body += b',"Status":%b' % encode({"IPAM": _status(subnets)})
     return body + b"}\n"

@@ -64,6 +64,7 @@ class SandboxRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exposed: tuple[str, ...] | None = None
     labels: dict[str, str] | None = None
     attach: AttachRequest | None = None
+    service: str | None = None
 
 
 class StartRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,6 +94,7 @@ def create_sandbox(body: SandboxRequest) -> CreateSandbox:
         labels=body.labels or {},
         netns=attach.netns or "",
         process=process(attach.process),
+        service=body.service or "",
     )
 
 
@@ -145,6 +147,7 @@ def sandbox(record: Sandbox, joined: Iterable[tuple[Endpoint, Network]]) -> dict
         "pid": record.process.pid if record.process else 0,
         "netns": record.netns,
         "mode": record.mode,
+        "service": record.service,
         "hostname": record.hostname,
         "command": record.command,
         "environment": record.environment,

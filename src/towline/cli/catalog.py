@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from towline.cli.catalog_networks import NETWORK_COMMANDS
 from towline.cli.catalog_sandboxes import SANDBOX_COMMANDS
+from towline.cli.catalog_services import SERVICE_COMMANDS
 from towline.cli.command import FILTER, FORMAT, Command
 from towline.cli.flags import Flag
 
@@ -20,6 +21,7 @@ GLOBAL_FLAGS = (
 COMMANDS = (
     *SANDBOX_COMMANDS,
     *NETWORK_COMMANDS,
+    *SERVICE_COMMANDS,
     Command("cluster", "Look at the cluster that this host is a part of"),
     Command(
         "cluster status",

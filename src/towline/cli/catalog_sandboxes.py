@@ -19,6 +19,7 @@ _NETWORKS = (
     Flag("link-local-ip", "Link-local address on the first network", "list", meta="ADDRESS"),
     Flag("mac-address", "MAC address on the first network", "text", meta="MAC"),
 )
+_SERVICE = Flag("service", "Service of the cluster to belong to, and to join the networks of", "text", meta="SERVICE")
 _PORTS = (
     Flag("publish", "Publish a port, [[IP:]HOST-PORT:]PORT[/PROTOCOL]; ranges too", "list", "p", "PORT"),
     Flag("publish-all", "Publish every exposed port on a free one", short="P"),
@@ -28,6 +29,7 @@ _PORTS = (
 _RUN_FLAGS = (
     Flag("name", "Name of the sandbox", "text", meta="NAME"),
     Flag("hostname", "Host name inside", "text", meta="NAME"),
+    _SERVICE,
     *_NETWORKS,
     *_PORTS,
     Flag("detach", "Run in the background and print the id", short="d"),
@@ -73,6 +75,7 @@ SANDBOX_COMMANDS = (
         (
             Flag("pid", "Namespace of this process", "text", meta="PID"),
             Flag("netns", "Namespace by its path", "text", meta="FILE"),
+            _SERVICE,
             *_NETWORKS,
             *_PORTS,
         ),

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 FILTER = "Show only what matches KEY=VALUE"
 FORMAT = Flag("format", "Print each by a template such as '{{.Name}}', or 'json'", "text", meta="TEMPLATE")
 
-KINDS = {"networks": ("NETWORK", "network ls"), "sandboxes": ("SANDBOX", "ls --all")}
+KINDS = {
+    "networks": ("NETWORK", "network ls"),
+    "sandboxes": ("SANDBOX", "ls --all"),
+    "services": ("SERVICE", "service ls"),
+}
 """What names are completed: kind -> (meta of flags that take one, the command that lists them with {{.Name}})."""
 
 

@@ -33,6 +33,13 @@ def sandbox_path(term: str, verb: str = "") -> str:
     return f"/towline/v1/sandboxes/{quote(term)}{verb and '/'}{verb}"
 
 
+def service_path(term: str, verb: str = "") -> str:
+    """/towline/v1/services/{term}[/verb]. UsageError for an empty term, which would mean the list."""
+    if not term:
+        raise UsageError("the service name is empty")
+    return f"/towline/v1/services/{quote(term)}{verb and '/'}{verb}"
+
+
 def filters(items: list[str]) -> str:
     """`key=value` items as Docker's filter JSON {"key":{"value":true}}; "" for none."""
     if not items:

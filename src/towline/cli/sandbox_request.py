@@ -94,6 +94,7 @@ def _shared(args: Parsed) -> Object:
     if args.on("publish-all"):
         ports = [*ports, *exposed]
     return {
+        "service": args.text("service"),
         "networks": networks(args),
         "ports": ports,
         "exposed": exposed,

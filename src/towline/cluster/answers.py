@@ -8,6 +8,7 @@ from towline.cluster.agent import Agent
 from towline.cluster.contract import Replica
 from towline.cluster.kept_identity import KeptIdentity
 from towline.cluster.managership import Managership
+from towline.cluster.service_verbs import ServiceVerbs
 from towline.model.cluster import (
     ClusterStatus,
     NetworkPeer,
@@ -38,6 +39,7 @@ class Answers:
         self._managing = managing
         self._agent = agent
         self._replica = replica
+        self.services = ServiceVerbs(managing, agent)
 
     # on any node
 

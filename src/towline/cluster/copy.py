@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 from towline.cluster.contract import Update
 from towline.model.cluster import Alive, Cluster, Node, NodeStatus
+from towline.model.service import Service
 
 
 class ClusterCopy:
@@ -19,6 +20,7 @@ class ClusterCopy:
         self.alive: dict[str, Alive] = {}
         self.networks: dict[str, str] = {}
         self.down: set[str] = set()
+        self.services: dict[str, Service] = {}
 
     def part(self, node_ids: Iterable[str]) -> ClusterCopy:
         """A copy of what is known of these nodes; O(these)."""
@@ -48,11 +50,15 @@ class ClusterCopy:
             self.alive.clear()
             self.networks.clear()
             self.down.clear()
+            self.services.clear()
         if update.cluster is not None:
             self.cluster = update.cluster
         self.nodes.update((node.id, node) for node in update.nodes)
         self.alive.update((alive.node, alive) for alive in update.alive)
         self.networks.update((network.id, network.name) for network in update.networks)
+        self.services.update((service.id, service) for service in update.services)
+        for service_id in update.gone_services:
+            self.services.pop(service_id, None)
         for network_id in update.gone_networks:
             self.networks.pop(network_id, None)
         for node_id in update.gone_nodes:

@@ -19,6 +19,7 @@ from towline.cluster.managing_blocks import Blocks
 from towline.cluster.managing_endpoints import Endpoints
 from towline.cluster.managing_networks import Networks
 from towline.cluster.managing_nodes import Nodes, the_cluster
+from towline.cluster.managing_services import Services
 from towline.cluster.reclaim import GRACE, Reclaim
 from towline.cluster.scopes import Scopes
 from towline.cluster.state import State
@@ -32,7 +33,7 @@ Sign = Callable[[bytes, str, Role], Awaitable[bytes]]
 
 
 class Manager:
-    """networks, nodes, endpoints, leases: the verbs on each. clock: nanoseconds since the epoch.
+    """networks, services, nodes, endpoints, leases: the verbs on each. clock: nanoseconds since the epoch.
 
     Seconds: grace: a node keeps what it has after its lease ended; term: a manager that is gone is still the leader;
     patience: a change is tried.
@@ -61,6 +62,7 @@ class Manager:
         self._reclaim = Reclaim(feed, commits, self.leader, grace=grace, monotonic=monotonic)
         self.liveness = Liveness(etcd, feed, commits, clock=clock, own=node_id)
         self.networks = Networks(feed, commits, new_id=new_id, clock=clock)
+        self.services = Services(feed, commits, new_id=new_id, clock=clock)
         self.nodes = Nodes(feed, commits, self._reclaim, clock=clock)
         self.endpoints = Endpoints(feed, commits, self.liveness)
         self.leases = Blocks(feed, commits, self.liveness)

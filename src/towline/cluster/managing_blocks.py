@@ -63,6 +63,11 @@ class Blocks:
         def plan(state: State) -> Transaction | None:
             network, pool = _pool(state, network_id, subnet)
             if address and (held := _held(state, network, pool, address)):
+                if held.service:
+                    raise Conflict(
+                        f"address {address} of network {network.name} is the virtual address of service "
+                        f"{_service_name(state, held.service)}: choose another"
+                    )
                 if held.node != node_id or ("/" in address and held.prefix != address):
                     raise _taken(state, network, held, address)
                 planned.append(held)
@@ -176,10 +181,12 @@ def _holders(state: State, network: Network, pool: Pool) -> str:
     counts: dict[str, int] = {}
     for block in state.blocks.of_network(network.id):
         if block.subnet == pool.subnet:
-            counts[block.node] = counts.get(block.node, 0) + parse_prefix(block.prefix).size
+            counts[block.node] = counts.get(block.node, 0) + parse_prefix(block.prefix).size  # "": services
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     named = [
         f"{_named(state, node_id)} has {size} and uses {_used(state, network, pool, node_id)}"
+        if node_id
+        else f"virtual addresses of services have {size}"
         for node_id, size in most[:_MOST_NAMED]
     ]
     return ", ".join(named) + (f", and {len(most) - _MOST_NAMED} more nodes" if len(most) > _MOST_NAMED else "")
@@ -196,3 +203,8 @@ def _used(state: State, network: Network, pool: Pool, node_id: str) -> int:
 def _named(state: State, node_id: str) -> str:
     node = state.nodes.get(node_id)
     return node.description.hostname if node and node.description.hostname else node_id
+
+
+def _service_name(state: State, service_id: str) -> str:
+    service = state.services.get(service_id)
+    return service.name if service is not None else service_id

@@ -16,6 +16,7 @@ from towline.model.errors import Unavailable
 from towline.model.network import Network, SubnetStatus
 from towline.model.requests import CreateNetwork
 from towline.plan.global_network import plan_global_network
+from towline.plan.service import blocks_of
 from towline.policy.global_network import admit_global_network, check_global_removal
 from towline.policy.rpc import refusal
 
@@ -64,7 +65,8 @@ class Networks:
 
 
 def subnet_statuses(state: State, network_id: str) -> dict[str, SubnetStatus]:
-    """used: the subnet's own addresses, its gateway, published endpoints; free: in its range. Both saturate."""
+    """used: the subnet's own addresses, its gateway, published endpoints, virtual addresses; free: in its range.
+    Both saturate."""
     network = state.networks.get(network_id)
     if network is None:
         return {}
@@ -74,6 +76,8 @@ def subnet_statuses(state: State, network_id: str) -> dict[str, SubnetStatus]:
         for cidr in (peer.ipv4, peer.ipv6)
         if cidr
     ]
+    vips = (service.vip_on(network_id) for service in state.services.of_network(network_id))
+    addresses += [parse_prefix(prefix) for vip in vips if vip is not None for _, prefix in blocks_of([vip])]
     found = {}
     for pool in network.pools:
         subnet = parse_prefix(pool.subnet)
@@ -110,12 +114,14 @@ def _removal(state: State, network_id: str) -> Transaction:
     network = state.networks.get(network_id)
     if network is None:
         raise refusal("NotFound", f"network {network_id[:64]} not found")
-    check_global_removal(network, state.peers.any_of_network(network_id))
+    services = state.services.of_network(network_id)
+    check_global_removal(network, state.peers.any_of_network(network_id), services[0] if services else None)
     key = codec.network_key(network_id)
     return Transaction(
         when=(
             unchanged(state, key),
             unchanged(state, codec.NETWORKS_GUARD),
+            unchanged(state, codec.SERVICES_GUARD),
             Compare(codec.endpoints_prefix(network_id), 0, prefix=True),
         ),
         then=(

@@ -8,6 +8,7 @@ from towline.ipam.prefix import format_address, parse_address, parse_prefix
 from towline.ipam.prefixes import PrefixSet
 from towline.model.cluster import Block, Peer
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -18,6 +19,7 @@ class PeerIndex:
         self._by_network: dict[str, dict[str, Peer]] = {}
         self._by_node: dict[str, dict[str, dict[str, Peer]]] = {}
         self._addresses: dict[tuple[str, str], Peer] = {}
+        self._by_service: dict[str, dict[str, Peer]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._by_network.values()))
@@ -41,6 +43,10 @@ class PeerIndex:
     def of_node_on(self, node_id: str, network_id: str) -> list[Peer]:
         return list(self._by_node.get(node_id, {}).get(network_id, {}).values())
 
+    def of_service(self, service_id: str) -> list[Peer]:
+        """Those that name it, on any network."""
+        return list(self._by_service.get(service_id, {}).values())
+
     def holding(self, network_id: str, address: str) -> Peer | None:
         """Whose this address is on the network: a bare IP as `bare` writes it, or a MAC."""
         return self._addresses.get((network_id, address))
@@ -50,6 +56,8 @@ class PeerIndex:
         self.discard(peer.network, peer.id)
         self._by_network.setdefault(peer.network, {})[peer.id] = peer
         self._by_node.setdefault(peer.node, {}).setdefault(peer.network, {})[peer.id] = peer
+        if peer.service:
+            self._by_service.setdefault(peer.service, {})[f"{peer.network}/{peer.id}"] = peer
         for address in addresses:
             self._addresses[peer.network, address] = peer
 
@@ -62,6 +70,8 @@ class PeerIndex:
         drop(node, network_id, peer_id)
         if not node:
             del self._by_node[old.node]
+        if old.service:
+            drop(self._by_service, old.service, f"{network_id}/{peer_id}")
         for address in addresses_of(old):
             if self._addresses.get((network_id, address)) is old:
                 del self._addresses[network_id, address]
@@ -147,7 +157,7 @@ def addresses_of(peer: Peer) -> list[str]:
     return [*(bare(cidr) for cidr in (peer.ipv4, peer.ipv6) if cidr), peer.mac]
 
 
-def drop(groups: dict[str, dict[str, T]], key: str, member: str) -> None:
+def drop(groups: dict[K, dict[str, T]], key: K, member: str) -> None:
     group = groups.get(key)
     if group is None:
         return

@@ -16,6 +16,7 @@ class ServiceIndex:
         self._by_id: dict[str, Service] = {}
         self._names: dict[str, str] = {}
         self._ports: dict[PortKey, str] = {}
+        self._host_ports: dict[PortKey, dict[str, None]] = {}
         self._by_network: dict[str, dict[str, None]] = {}
 
     def __len__(self) -> int:
@@ -36,6 +37,10 @@ class ServiceIndex:
         """Whose this port is, in mode ingress."""
         return self._by_id.get(self._ports.get((protocol, port), ""))
 
+    def publishing_on_hosts(self, protocol: str, port: int) -> Service | None:
+        """One whose members have this port on their own nodes."""
+        return self._by_id.get(next(iter(self._host_ports.get((protocol, port), ())), ""))
+
     def of_network(self, network_id: str) -> list[Service]:
         """Those that are on it, or have a virtual address there."""
         return [self._by_id[service_id] for service_id in self._by_network.get(network_id, ())]
@@ -46,8 +51,11 @@ class ServiceIndex:
             self._forget(old)
         self._by_id[service.id] = service
         self._names[service.name.lower()] = service.id
-        for port in service.ingress_ports:
-            self._ports[port.protocol, port.published] = service.id
+        for port in service.ports:
+            if port.mode == "ingress":
+                self._ports[port.protocol, port.published] = service.id
+            else:
+                self._host_ports.setdefault((port.protocol, port.published), {})[service.id] = None
         for network_id in places_of(service):
             self._by_network.setdefault(network_id, {})[service.id] = None
 
@@ -59,8 +67,11 @@ class ServiceIndex:
     def _forget(self, old: Service) -> None:
         if self._names.get(old.name.lower()) == old.id:
             del self._names[old.name.lower()]
-        for port in old.ingress_ports:
-            if self._ports.get((port.protocol, port.published)) == old.id:
-                del self._ports[port.protocol, port.published]
+        for port in old.ports:
+            key = port.protocol, port.published
+            if port.mode == "host":
+                drop(self._host_ports, key, old.id)
+            elif self._ports.get(key) == old.id:
+                del self._ports[key]
         for network_id in places_of(old):
             drop(self._by_network, network_id, old.id)

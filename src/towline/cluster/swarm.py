@@ -24,7 +24,16 @@ from towline.model.cluster import (
 )
 from towline.model.errors import Conflict, TowlineError, Unavailable
 from towline.model.network import Network, SubnetStatus
-from towline.model.requests import Created, CreateNetwork, InitSwarm, JoinSwarm, UpdateSwarm
+from towline.model.requests import (
+    Created,
+    CreateNetwork,
+    CreateService,
+    InitSwarm,
+    JoinSwarm,
+    UpdateService,
+    UpdateSwarm,
+)
+from towline.model.service import Service, ServiceStatus
 from towline.policy import swarm as policy
 
 if TYPE_CHECKING:
@@ -225,6 +234,18 @@ class SwarmNode:
 
     async def remove_node(self, node_id: str, *, force: bool) -> None:
         await self._manager().remove_node(node_id, force=force)
+
+    async def services(self) -> Sequence[ServiceStatus]:
+        return self._manager().services.statuses()
+
+    async def create_service(self, request: CreateService) -> Service:
+        return await self._manager().services.create(request)
+
+    async def update_service(self, service_id: str, request: UpdateService) -> Service:
+        return await self._manager().services.update(service_id, request)
+
+    async def remove_service(self, service_id: str, *, force: bool) -> None:
+        await self._manager().services.remove(service_id, force=force)
 
     async def cluster_status(self) -> ClusterStatus:
         if self._membership is None:

@@ -11,7 +11,8 @@ from typing import Protocol
 from towline.model.cluster import ClusterStatus, HostInterface, NetworkPeer, NodeSpec, NodeStatus, Swarm, SwarmState
 from towline.model.errors import Unavailable
 from towline.model.network import SubnetStatus
-from towline.model.requests import InitSwarm, JoinSwarm, UpdateSwarm
+from towline.model.requests import CreateService, InitSwarm, JoinSwarm, UpdateService, UpdateSwarm
+from towline.model.service import Service, ServiceStatus
 from towline.policy import swarm as policy
 
 
@@ -75,6 +76,19 @@ class ClusterEngine(Protocol):
         """`policy.swarm_nodes.check_removal`."""
         ...
 
+    async def services(self) -> Sequence[ServiceStatus]:
+        """All there are, with their running members, in the order in which they became known."""
+        ...
+
+    async def create_service(self, request: CreateService) -> Service:
+        """Networks by their ids. Errors of `policy.service` and `plan.service`; known on this node when it returns."""
+        ...
+
+    async def update_service(self, service_id: str, request: UpdateService) -> Service: ...
+    async def remove_service(self, service_id: str, *, force: bool) -> None:
+        """NotFound; Conflict while it has running members, unless forced."""
+        ...
+
     async def cluster_status(self) -> ClusterStatus:
         """On any node of a cluster, also while it is cut off; Unavailable if it is in none."""
         ...
@@ -130,6 +144,18 @@ class NoCluster:
         raise policy.not_a_manager(self.state)
 
     async def remove_node(self, node_id: str, *, force: bool) -> None:
+        raise policy.not_a_manager(self.state)
+
+    async def services(self) -> Sequence[ServiceStatus]:
+        raise policy.not_a_manager(self.state)
+
+    async def create_service(self, request: CreateService) -> Service:
+        raise policy.not_a_manager(self.state)
+
+    async def update_service(self, service_id: str, request: UpdateService) -> Service:
+        raise policy.not_a_manager(self.state)
+
+    async def remove_service(self, service_id: str, *, force: bool) -> None:
         raise policy.not_a_manager(self.state)
 
     async def cluster_status(self) -> ClusterStatus:

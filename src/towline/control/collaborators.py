@@ -66,6 +66,10 @@ class NameServers(Protocol):
         """The network, or one of its endpoints here; with `peers` only these endpoints elsewhere, by their ids."""
         ...
 
+    def set_down(self, nodes: Collection[str]) -> None:
+        """Ids of nodes that are down: members of services there are not named. Then `names_changed` of these."""
+        ...
+
     async def stop(self) -> None: ...
 
 

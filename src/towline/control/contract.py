@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from towline.control.cluster_contract import ClusterEngine
+from towline.model.cluster import Peer
 from towline.model.config import Config
 from towline.model.endpoint import ANYTHING, Endpoint, EndpointConfig
 from towline.model.events import Event
@@ -16,6 +17,7 @@ from towline.model.info import Counters, EndpointPath, Finding
 from towline.model.network import Lease, Network, SubnetStatus
 from towline.model.requests import Created, CreateNetwork, CreateSandbox, StartedSandbox
 from towline.model.sandbox import Process, Sandbox
+from towline.model.service import Service
 
 
 class Events(Protocol):
@@ -67,6 +69,11 @@ class Engine(Protocol):
         ...
 
     def endpoints_of(self, network_id: str) -> tuple[Endpoint, ...]: ...
+    def peers_of(self, network_id: str) -> tuple[Peer, ...]:
+        """Endpoints of a global network on other nodes, while it has some here."""
+        ...
+
+    def services_on(self, network_id: str) -> tuple[Service, ...]: ...
 
     def subnet_status(self, network_id: str) -> dict[str, SubnetStatus]:
         """Per subnet (CIDR) of the network, in the order of its pools."""

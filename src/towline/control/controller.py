@@ -31,6 +31,7 @@ from towline.control.writer import Writer
 from towline.ipam import networks as ipam_networks
 from towline.ipam.registry import IpamDrivers
 from towline.kernel.contract import Kernel
+from towline.model.cluster import Peer
 from towline.model.config import Config
 from towline.model.endpoint import ANYTHING, Endpoint, EndpointConfig
 from towline.model.errors import KernelError, NotFound, TowlineError
@@ -38,6 +39,7 @@ from towline.model.info import Counters, EndpointPath, Finding
 from towline.model.network import Lease, Network, SubnetStatus
 from towline.model.requests import Created, CreateNetwork, CreateSandbox, StartedSandbox
 from towline.model.sandbox import Process, Sandbox
+from towline.model.service import Service
 from towline.policy.sandbox import find_sandbox
 from towline.store.contract import META_SWEEP, SWEEP_SUSPENDED, SetMeta, Store
 
@@ -153,6 +155,12 @@ class Controller:
 
     def endpoints_of(self, network_id: str) -> tuple[Endpoint, ...]:
         return self._view.endpoints_of(network_id)
+
+    def peers_of(self, network_id: str) -> tuple[Peer, ...]:
+        return self._view.peers_of(network_id)
+
+    def services_on(self, network_id: str) -> tuple[Service, ...]:
+        return self._view.services_on(network_id)
 
     def subnet_status(self, network_id: str) -> dict[str, SubnetStatus]:
         network = self._known(network_id)

@@ -22,6 +22,7 @@ from towline.model.sandbox import Sandbox
 from towline.model.view import View
 from towline.plan.endpoint import name_interfaces, plan_endpoint, release_endpoint
 from towline.plan.gateways import Member, choose
+from towline.plan.membership import ingress_of, ports_of
 from towline.plan.presence import desired_now, needs_part
 from towline.plan.published import place
 from towline.plan.sandbox import Known, members_of, realise, transition
@@ -73,7 +74,7 @@ class EndpointPlanner:
         taken: interface names in its namespace that are not ours. Ports are taken for a sandbox that runs after the
         change; the work's abandon gives back those that are new.
         """
-        made, gone = self._way_out(view, after, changes)
+        made, gone = self._own(view, after, changes)
         changes = [*changes, *map(Put, made), *(Delete(Endpoint, endpoint.id) for endpoint in gone)]
         try:
             work = self._changed(view, before, after, changes, taken)
@@ -85,6 +86,35 @@ class EndpointPlanner:
         if gone:
             work.release = lambda: self._give_all_back(view, gone)
         return work
+
+    def _own(
+        self, view: View, after: Sandbox | None, changes: Sequence[Change]
+    ) -> tuple[list[Endpoint], list[Endpoint]]:
+        """Endpoints to make and to give up that are there by our choice, while the sandbox runs."""
+        joined, left = self._ingress(view, after, changes)
+        staged = [*changes, *map(Put, joined), *(Delete(Endpoint, endpoint.id) for endpoint in left)]
+        try:
+            made, gone = self._way_out(view, after, staged)
+        except BaseException:
+            self._give_all_back(view, joined)
+            raise
+        return joined + made, left + gone
+
+    def _ingress(
+        self, view: View, after: Sandbox | None, changes: Sequence[Change]
+    ) -> tuple[list[Endpoint], list[Endpoint]]:
+        """A member of a service with ports that every node publishes is reached by the ingress network."""
+        if after is None:
+            return [], []
+        draft = Draft(view)
+        draft.stage([*changes, Put(after)])
+        wanted = ingress_of(draft, after)
+        held = [(e, view.network(e.network)) for e in draft.endpoints_in(after.id)]
+        have = [endpoint for endpoint, network in held if network is not None and network.ingress and endpoint.service]
+        gone = [endpoint for endpoint in have if wanted is None or endpoint.network != wanted.id]
+        if wanted is None or len(have) > len(gone):
+            return [], gone
+        return [replace(self.make(after, wanted, ANYTHING), dns_names=())], gone
 
     def _way_out(
         self, view: View, after: Sandbox | None, changes: Sequence[Change]
@@ -178,7 +208,7 @@ class EndpointPlanner:
         draft.stage([Put(endpoint) for endpoint in named])
         gateways = choose(members_of(after, draft, self._drivers, known))
         families = Families(ipv4=_publishes(gateways.ipv4), ipv6=_publishes(gateways.ipv6))
-        return self._ports.extend(after.id, after.ports, families)
+        return self._ports.extend(after.id, ports_of(draft, after), families)
 
     def _give_ports_back(self, after: Sandbox | None, granted: Granted) -> None:
         if after is not None:

@@ -51,8 +51,8 @@ class NodeIdentity:
 class Replica:
     """Calls on the event loop. on_local_change: told the id of a global network when an endpoint of this node on it
     came, changed or went. on_members: of ids of networks on which members of services came, changed or went, here or
-    elsewhere, or services did. need_repair: see `Applier`. down: ids of nodes whose lease has ended. meet: of (network
-    id, nodes), before rows lead there."""
+    elsewhere, or services did. on_service_change: told the id of a service that came, changed or went. need_repair: see
+    `Applier`. down: ids of nodes whose lease has ended. meet: of (network id, nodes), before rows lead there."""
 
     def __init__(
         self,
@@ -74,6 +74,7 @@ class Replica:
         self.down: frozenset[str] = frozenset()
         self.on_local_change: Callable[[str], None] = lambda _: None
         self.on_members: Callable[[Collection[str]], None] = lambda _: None
+        self.on_service_change: Callable[[str], None] = lambda _: None
         self._store = store
         self._view = store.view()
         self._writer = writer
@@ -291,9 +292,12 @@ class Replica:
         self.on_members(places | {network.id for network in self.networks() if network.ingress})
         self._mesh.changed()
         self._flush_later()
+        for service_id in (*(service.id for service in puts), *gone):
+            self.on_service_change(service_id)
 
     def set_down(self, nodes: Collection[str]) -> None:
         moved, self.down = self.down ^ set(nodes), frozenset(nodes)
+        self._names.set_down(self.down)
         for network in self.networks() if moved and self.services() else ():
             members = {peer.id for peer in self._view.peers_of(network.id) if peer.service and peer.node in moved}
             if members:

@@ -21,8 +21,8 @@ def attached_path(request: CreateSandbox) -> str:
     return request.netns
 
 
-def new_record(request: CreateSandbox, sandbox_id: str, attached: str) -> Sandbox:
-    """attached: path of the namespace that it joins, or ""."""
+def new_record(request: CreateSandbox, sandbox_id: str, attached: str, service: str = "") -> Sandbox:
+    """attached: path of the namespace that it joins, or "". service: id of the one that it is a member of."""
     now = time.time_ns()
     return Sandbox(
         id=sandbox_id,
@@ -46,6 +46,7 @@ def new_record(request: CreateSandbox, sandbox_id: str, attached: str) -> Sandbo
         ports=request.ports,
         exposed=request.exposed,
         labels=request.labels,
+        service=service,
     )
 
 

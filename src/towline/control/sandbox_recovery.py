@@ -14,6 +14,7 @@ from towline.model.endpoint import Published
 from towline.model.errors import TowlineError
 from towline.model.sandbox import Sandbox
 from towline.model.view import View
+from towline.plan.membership import ports_of
 from towline.runtime.lookup import Exit
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class Recovery:
         return None
 
     async def _resume(self, sandbox: Sandbox) -> None:
-        for error in self._ports.restore(sandbox.id, sandbox.ports, self._published(sandbox)):
+        for error in self._ports.restore(sandbox.id, ports_of(self._view, sandbox), self._published(sandbox)):
             log.error("a published port is taken", extra={"fields": {"sandbox": sandbox.name, "error": str(error)}})
         if sandbox.origin == "mesh":
             return

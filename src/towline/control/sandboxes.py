@@ -29,6 +29,7 @@ from towline.control.sandbox_access import SandboxAccess
 from towline.control.sandbox_records import attached_path, launch_of, networking_failed, new_record, unseen_end
 from towline.control.work import Work
 from towline.control.writer import Writer
+from towline.ipam.errors import BlockNeeded
 from towline.kernel.contract import Kernel
 from towline.model.endpoint import Endpoint
 from towline.model.errors import Conflict, Failure, InvalidParameter, NotFound, TowlineError
@@ -36,6 +37,7 @@ from towline.model.network import Network
 from towline.model.requests import Created, CreateSandbox, StartedSandbox
 from towline.model.sandbox import Process, Sandbox
 from towline.model.view import View
+from towline.plan.membership import ingress_of
 from towline.policy.endpoint import HOST
 from towline.policy.resolve import for_connect
 from towline.policy.sandbox import Admitted, admit_sandbox
@@ -99,7 +101,7 @@ class Sandboxes:
         def plan(view: View) -> Work:
             self._require_parts(request, view)
             admitted = admit_sandbox(request, view)
-            sandbox = new_record(admitted.request, sandbox_id, netns)
+            sandbox = new_record(admitted.request, sandbox_id, netns, admitted.service.id if admitted.service else "")
             made = self._first_endpoints(sandbox, admitted)
             try:
                 work = self._planner.change(view, None, sandbox, [Put(e) for e, _ in made], taken=taken)
@@ -141,6 +143,8 @@ class Sandboxes:
         await self._writer.exclusive(lambda: self._check_free(attached))
         for network, _ in admitted.networks:
             await self._joins.prepare(network)
+        if admitted.service is not None and (ingress := self._view.network(admitted.service.ingress)) is not None:
+            await self._joins.prepare(ingress)
         return await self._membership.interfaces_in(attached)
 
     def _check_free(self, path: str) -> None:
@@ -255,6 +259,8 @@ class Sandboxes:
         def plan(view: View) -> Work:
             try:
                 work = self._planner.change(view, sandbox, started)
+            except BlockNeeded:
+                raise
             except Failure as error:
                 raise networking_failed(sandbox, view, error) from error
             work.pins = (started.netns,) if started.netns else ()
@@ -263,7 +269,9 @@ class Sandboxes:
 
         for network in self._access.networks_of(sandbox.id):
             await self._joins.prepare(network)
-        await self._writer.submit(plan)
+        if (ingress := ingress_of(self._view, started)) is not None:
+            await self._joins.prepare(ingress)
+        await self._joins.attempt(lambda: self._writer.submit(plan))
         return started
 
     def _on_host(self, sandbox: Sandbox) -> bool:
@@ -318,21 +326,28 @@ class Sandboxes:
         await self._balancer.leave(sandbox)
         ended = replace(sandbox, state="exited", netns="", process=None, finished=finished, exit_code=code)
 
+        held = self._access.networks_of(sandbox.id)
+
         def plan(view: View) -> Work:
             current = view.sandbox(sandbox.id) or sandbox
             work = self._planner.change(view, current, ended)
             work.unpins = (current.netns,) if current.netns == self._pin(sandbox.id) else ()
-            work.settle = lambda: self._after_leave(ended, work)
+            work.settle = lambda: self._after_leave(ended, work, held)
             return work
 
         await self._writer.submit(plan)
         return ended
 
-    def _after_leave(self, sandbox: Sandbox, work: Work) -> None:
+    def _after_leave(self, sandbox: Sandbox, work: Work, held: Collection[Network]) -> None:
+        """held: networks that it was on; one of them may be gone with its endpoint."""
         self._access.count(work.transitions)
         self._ports.release(sandbox.id)
-        self._access.announce_all("disconnect", sandbox)
+        for network in held:
+            self._access.announce("disconnect", sandbox, network)
         self._access.names_changed(sandbox.id)
+        for network in held:
+            if network.ingress:
+                self._access.network_changed(network.id)
 
     def follow(self, sandbox: Sandbox) -> None:
         """Watch the process that its record names; one that is gone already ends the sandbox at once."""

@@ -10,10 +10,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from towline.dns import wire
-from towline.dns.zone import Owner, Service, Zone
+from towline.dns.records import Owner
+from towline.dns.zone import Zone
 from towline.model.cluster import Peer
 from towline.model.endpoint import Endpoint
 from towline.model.network import Network
+from towline.model.service import Service
 
 
 class DnsView(Protocol):
@@ -24,6 +26,7 @@ class DnsView(Protocol):
     def endpoints_in(self, sandbox_id: str) -> tuple[Endpoint, ...]: ...
     def peer(self, endpoint_id: str) -> Peer | None: ...
     def peers_of(self, network_id: str) -> tuple[Peer, ...]: ...
+    def services_on(self, network_id: str) -> tuple[Service, ...]: ...
 
 
 class Attachment(NamedTuple):
@@ -66,7 +69,7 @@ class Names:
         """SRV records with their address records; () if no network has such a port."""
         key = name.lower()
         for zone, _ in self.attached:
-            if found := zone.services.get(key):
+            if found := zone.ports(key):
                 return found
         return ()
 
@@ -83,10 +86,10 @@ class Names:
         if self.linked:
             for zone, links in attached:
                 target = links.get(key)
-                if target is not None and (owner := zone.owners.get(target)) is not None:
+                if target is not None and (owner := zone.owner(target)) is not None:
                     return owner
         for zone, links in attached:
-            owner = zone.owners.get(key)
+            owner = zone.owner(key)
             if owner is not None and key not in links:
                 return owner
         return None
@@ -144,9 +147,9 @@ class Directory:
     generation: another number whenever `names` may answer otherwise than before; read it after `names`.
     """
 
-    def __init__(self, view: DnsView, services: Callable[[str], Sequence[Service]] = lambda network_id: ()) -> None:
+    def __init__(self, view: DnsView) -> None:
         self._view = view
-        self._services = services
+        self._down: frozenset[str] = frozenset()
         self._zones: dict[str, Zone] = {}
         self._names: dict[str, Names] = {}
         self._stale: set[str] = set()
@@ -160,6 +163,10 @@ class Directory:
             self._stale.add(network_id)
         elif network_id in self._zones:
             self._moved.setdefault(network_id, set()).update(peers)
+
+    def set_down(self, nodes: Collection[str]) -> None:
+        """Ids of nodes that are down. `changed` is told of the endpoints there."""
+        self._down = frozenset(nodes)
 
     def names(self, sandbox_id: str) -> Names:
         """O(1) unless something changed since the last call."""
@@ -181,7 +188,7 @@ class Directory:
         for network_id, peers in moved.items():
             if (zone := self._zones.get(network_id)) is not None:
                 for peer_id in peers:
-                    zone.set_peer(peer_id, self._peer(peer_id, network_id))
+                    self._set_peer(zone, peer_id, self._peer(peer_id, network_id))
         for network_id in stale:
             network, zone = self._view.network(network_id), self._zones.get(network_id)
             if zone is None:
@@ -201,11 +208,14 @@ class Directory:
     def _zone(self, network: Network) -> Zone:
         zone = self._zones.get(network.id)
         if zone is None:
-            zone = self._zones[network.id] = Zone(network.name)
+            zone = self._zones[network.id] = Zone(network.name, network.id)
             self._fill(zone, network)
             for peer in () if network.ingress else self._view.peers_of(network.id):
-                zone.set_peer(peer.id, peer)
+                self._set_peer(zone, peer.id, peer)
         return zone
+
+    def _set_peer(self, zone: Zone, peer_id: str, peer: Peer | None) -> None:
+        zone.set_peer(peer_id, peer, up=peer is None or peer.node not in self._down)
 
     def _peer(self, peer_id: str, network_id: str) -> Peer | None:
         network, peer = self._view.network(network_id), self._view.peer(peer_id)
@@ -216,7 +226,7 @@ class Directory:
     def _fill(self, zone: Zone, network: Network) -> set[str]:
         if network.ingress:
             return set()
-        zone.offer(self._services(network.id))
+        zone.offer(self._view.services_on(network.id))
         return zone.update(self._view.endpoints_of(network.id))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection
 from weakref import WeakValueDictionary
 
 from towline.dns.config import ServerConfig
@@ -13,7 +13,6 @@ from towline.dns.names import Directory, DnsView
 from towline.dns.server_forward import DnsCounters, Forwarder
 from towline.dns.server_sandbox import SandboxServer
 from towline.dns.server_sockets import Enter, Inside, open_sockets, redirected_ports, remove_redirect
-from towline.dns.zone import Service
 from towline.model.errors import KernelError, NamespaceGone, NotANamespace, TowlineError
 
 _log = logging.getLogger(__name__)
@@ -29,12 +28,11 @@ class DnsServers:
         self,
         view: DnsView,
         *,
-        services: Callable[[str], Sequence[Service]] = lambda network_id: (),
         upstream_port: int = 53,
         capacity: int = 0,
     ) -> None:
         self.counters = DnsCounters()
-        self._directory = Directory(view, services)
+        self._directory = Directory(view)
         self._forwarder = Forwarder(self.counters, port=upstream_port, capacity=capacity)
         self._enter = Enter()
         self._clean = Enter()
@@ -64,6 +62,10 @@ class DnsServers:
         """
         async with self._lock_of(sandbox_id):
             await self._close(sandbox_id, gone=gone)
+
+    def set_down(self, nodes: Collection[str]) -> None:
+        """Ids of nodes that are down: members of services there are not named. `names_changed` is told of them too."""
+        self._directory.set_down(nodes)
 
     def names_changed(self, network_id: str, peers: Collection[str] = ()) -> None:
         """After the commit of a change to the network or one of its endpoints here, or to these elsewhere."""

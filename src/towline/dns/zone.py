@@ -3,67 +3,29 @@ so does an endpoint on another node."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from ipaddress import ip_address
-
-import msgspec
+from collections.abc import Iterable
 
 from towline.dns import wire
+from towline.dns.records import Named, Owner, address_record, bare
+from towline.dns.services import ServiceNames
 from towline.model.cluster import Peer
 from towline.model.endpoint import Endpoint
-
-Named = Endpoint | Peer
-
-
-class Service(msgspec.Struct, frozen=True):
-    """A named port of a service, which SRV questions `port_name.protocol.name` find. target, address: who answers."""
-
-    name: str
-    port_name: str
-    protocol: str
-    port: int
-    target: str
-    address: str
-
-
-class Owner:
-    """What one name stands for: complete A and AAAA records, owned by the question's name, without duplicates."""
-
-    __slots__ = ("_members", "a", "aaaa")
-
-    def __init__(self) -> None:
-        self._members: dict[str, tuple[bytes, bytes]] = {}
-        self.a: tuple[bytes, ...] = ()
-        self.aaaa: tuple[bytes, ...] = ()
-
-    def put(self, member: str, a: bytes, aaaa: bytes) -> None:
-        self._members[member] = (a, aaaa)
-        self._collect()
-
-    def discard(self, member: str) -> bool:
-        """True if nothing is left."""
-        self._members.pop(member, None)
-        self._collect()
-        return not self._members
-
-    def _collect(self) -> None:
-        self.a = tuple(dict.fromkeys(a for a, _ in self._members.values() if a))
-        self.aaaa = tuple(dict.fromkeys(aaaa for _, aaaa in self._members.values() if aaaa))
+from towline.model.service import Service
 
 
 class Zone:
     """label: the network's name as labels, lower case, or None if it cannot be part of a DNS name.
 
-    owners: by lower case labels. services: SRV records, each with its target's address record. Only endpoints of
-    running sandboxes have names (`ifname` is set), as in Docker.
+    owners: of endpoints, by lower case labels. Only endpoints of running sandboxes have names (`ifname` is set), as in
+    Docker.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, network_id: str = "") -> None:
         self.name = name
         encoded = wire.encode_name(name)
         self.label = encoded.lower() if encoded is not None else None
         self.owners: dict[bytes, Owner] = {}
-        self.services: dict[bytes, tuple[tuple[bytes, bytes], ...]] = {}
+        self._services = ServiceNames(network_id, name)
         self._pointers: dict[bytes, dict[str, bytes]] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._peers: dict[str, Peer] = {}
@@ -77,7 +39,7 @@ class Zone:
         """The PTR record of a reverse name in lower case, or b""."""
         for record in self._pointers.get(reverse, {}).values():
             return record
-        return b""
+        return self._services.pointer(reverse)
 
     def update(self, endpoints: Iterable[Endpoint]) -> set[str]:
         """Make the names those of these endpoints; answers the sandboxes whose endpoints came, changed or went.
@@ -98,30 +60,30 @@ class Zone:
                 touched.add(endpoint.sandbox)
         return touched
 
-    def set_peer(self, peer_id: str, peer: Peer | None) -> None:
-        """An endpoint on another node came or changed; None: it went."""
+    def set_peer(self, peer_id: str, peer: Peer | None, *, up: bool = True) -> None:
+        """An endpoint on another node came or changed; None: it went. up: its node is alive."""
         if (old := self._peers.pop(peer_id, None)) is not None:
             self._remove(old)
         if peer is not None:
             self._peers[peer_id] = peer
-            self._add(peer)
+            self._add(peer, up=up)
 
-    def offer(self, services: Sequence[Service]) -> None:
-        """Make the SRV records those of these services."""
-        found: dict[bytes, tuple[tuple[bytes, bytes], ...]] = {}
-        for service in services:
-            owner = wire.encode_name(f"{service.port_name}.{service.protocol}.{service.name}")
-            target = wire.encode_name(service.target)
-            if owner is None or target is None:
-                continue
-            address = wire.named_address_record(target, ip_address(service.address).packed)
-            record = (wire.service_record(service.port, target), address)
-            found[owner.lower()] = (*found.get(owner.lower(), ()), record)
-        self.services = found
+    def offer(self, services: Iterable[Service]) -> None:
+        """Make the services' names those of these."""
+        self._services.offer(services)
 
-    def _add(self, endpoint: Named) -> None:
+    def owner(self, key: bytes) -> Owner | None:
+        """Whom labels in lower case stand for. The name of a service is its own, also where an endpoint has it."""
+        return self._services.owner(key) or self.owners.get(key)
+
+    def ports(self, key: bytes) -> tuple[tuple[bytes, bytes], ...]:
+        """SRV records with their address records."""
+        return self._services.ports(key)
+
+    def _add(self, endpoint: Named, *, up: bool = True) -> None:
         member = _member(endpoint)
-        a, aaaa = _record(endpoint.ipv4), _record(endpoint.ipv6)
+        self._services.put(member, endpoint, up=up)
+        a, aaaa = address_record(endpoint.ipv4), address_record(endpoint.ipv6)
         for key in _keys(endpoint):
             self.owners.setdefault(key, Owner()).put(member, a, aaaa)
         record = self._pointer_record(endpoint)
@@ -130,6 +92,7 @@ class Zone:
 
     def _remove(self, endpoint: Named) -> None:
         member = _member(endpoint)
+        self._services.discard(member, endpoint)
         for key in _keys(endpoint):
             if self.owners[key].discard(member):
                 del self.owners[key]
@@ -159,12 +122,4 @@ def _keys(endpoint: Named) -> tuple[bytes, ...]:
 
 
 def _reverse_keys(endpoint: Named) -> tuple[bytes, ...]:
-    return tuple(wire.reverse_name(_bare(cidr)) for cidr in (endpoint.ipv4, endpoint.ipv6) if cidr)
-
-
-def _record(cidr: str) -> bytes:
-    return wire.address_record(ip_address(_bare(cidr)).packed) if cidr else b""
-
-
-def _bare(cidr: str) -> str:
-    return cidr.partition("/")[0]
+    return tuple(wire.reverse_name(bare(cidr)) for cidr in (endpoint.ipv4, endpoint.ipv6) if cidr)

@@ -7,6 +7,7 @@ import msgspec
 from towline.model.endpoint import EndpointConfig
 from towline.model.masked import Masked
 from towline.model.sandbox import DnsConfig, PortBinding, Process
+from towline.model.service import ServicePort
 
 # Driver options by which a family is switched where the request itself does not say (API before 1.48).
 ENABLE_IPV4 = "com.docker.network.enable_ipv4"
@@ -52,7 +53,8 @@ class CreateSandbox(msgspec.Struct, frozen=True):
 
     networks: network term -> what is asked of the endpoint there, in order; the first is the sandbox's mode. Empty: the
     network "bridge". "host" and "none" stand alone. netns or process: join a namespace that exists already (origin
-    "attach"); neither: one of our own.
+    "attach"); neither: one of our own. service: name or id of the one that it is a member of; it is on the networks of
+    that one too.
     """
 
     name: str = ""
@@ -71,6 +73,27 @@ class CreateSandbox(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
     netns: str = ""
     process: Process | None = None
+    service: str = ""
+
+
+class CreateService(msgspec.Struct, frozen=True):
+    """networks: as the client names them; ids where a manager is asked. mode "": vip."""
+
+    name: str
+    mode: str = ""
+    networks: tuple[str, ...] = ()
+    ports: tuple[ServicePort, ...] = ()
+    labels: dict[str, str] = {}
+
+
+class UpdateService(msgspec.Struct, frozen=True):
+    """None: as it is. version: the service's index that the client saw, 0 if it does not care."""
+
+    version: int = 0
+    mode: str | None = None
+    networks: tuple[str, ...] | None = None
+    ports: tuple[ServicePort, ...] | None = None
+    labels: dict[str, str] | None = None
 
 
 class StartedSandbox(msgspec.Struct, frozen=True):

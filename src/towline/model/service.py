@@ -62,6 +62,11 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
         """Published on every node: its running members have an endpoint on the ingress network."""
         return tuple(port for port in self.ports if port.mode == "ingress")
 
+    @property
+    def ingress(self) -> str:
+        """Id of the ingress network while it has ports of mode ingress, else ""."""
+        return next((vip.network for vip in self.vips if vip.network not in self.networks), "")
+
     def vip_on(self, network_id: str) -> VirtualIP | None:
         return next((vip for vip in self.vips if vip.network == network_id), None)
 
@@ -69,3 +74,21 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
 def places_of(service: Service) -> set[str]:
     """Ids of the networks that it is on, or has a virtual address on."""
     return {*service.networks, *(vip.network for vip in service.vips)}
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A running sandbox of a service as managers know it. up: its node is alive. addresses: network id -> CIDRs."""
+
+    sandbox: str
+    name: str
+    node: str
+    hostname: str
+    up: bool
+    addresses: dict[str, tuple[str, ...]]
+
+
+class ServiceStatus(msgspec.Struct, frozen=True):
+    """members: those with an endpoint on one of its networks, the ingress network included."""
+
+    service: Service
+    members: tuple[Member, ...] = ()

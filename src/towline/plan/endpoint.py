@@ -12,7 +12,7 @@ from towline.ipam.endpoints import release_endpoint_address, request_endpoint_ad
 from towline.model.cluster import Block
 from towline.model.desired import stable_mac
 from towline.model.endpoint import Endpoint, EndpointConfig
-from towline.model.network import RESERVED_NAMES, Network
+from towline.model.network import RESERVED_NAMES, SWARM, Network
 from towline.model.sandbox import Sandbox
 
 
@@ -40,6 +40,7 @@ def plan_endpoint(
         host_link=f"veth{endpoint_id[:7]}" if network.link else "",
         dns_names=() if network.name in RESERVED_NAMES else dns_names(sandbox, config),
         config=config,
+        service=sandbox.service if network.scope == SWARM else "",
     )
     for v6, on, address in ((False, network.enable_ipv4, config.ipv4), (True, network.enable_ipv6, config.ipv6)):
         if on and network.pools:

@@ -14,6 +14,7 @@ from towline.model.endpoint import Endpoint, EndpointConfig
 from towline.model.errors import Conflict, Failure, Forbidden, InvalidParameter
 from towline.model.network import RESERVED_NAMES, SWARM, Network
 from towline.model.sandbox import Sandbox
+from towline.model.service import Service
 from towline.model.view import View
 from towline.policy.endpoint_options import what_is_wrong_with_options
 from towline.policy.texts import shown, what_is_wrong_with_name
@@ -54,18 +55,19 @@ def check_connect(view: View, sandbox: Sandbox, network: Network, config: Endpoi
     check_settings(config, network)
     if config.mac and network.driver == IPVLAN:
         raise Failure("ipvlan interfaces do not support custom mac address assignment")
-    check_joinable(network)
+    check_joinable(network, view.service(sandbox.service) if sandbox.service else None)
     if any(endpoint.network == network.id for endpoint in view.endpoints_in(sandbox.id)):
         raise Forbidden(f"endpoint with name {sandbox.name} already exists in network {network.name}")
     check_unique(view, sandbox, network, config)
 
 
-def check_joinable(network: Network) -> None:
+def check_joinable(network: Network, service: Service | None = None) -> None:
     """Forbidden for a configuration, and for a network of the cluster that each host would make; Failure (Docker's 500)
-    for a global network that is only for services."""
+    for a global network that is only for services, unless the sandbox is of one that is on it."""
     if network.config_only:
         raise Forbidden("cannot create endpoint on configuration-only network")
-    if network.scope == SWARM and not network.attachable:
+    at_service = service is not None and network.id in service.networks
+    if network.scope == SWARM and not network.attachable and not at_service:
         raise Failure(
             f"Could not attach to network {network.name}: "
             f"rpc error: code = PermissionDenied desc = network {network.name} not manually attachable"
@@ -87,10 +89,13 @@ def check_unique(view: View, sandbox: Sandbox, network: Network, config: Endpoin
 
 
 def check_disconnect(view: View, sandbox: Sandbox, network: Network) -> Endpoint:
-    """The endpoint that will leave. InvalidParameter for the host network, Failure if there is none (Docker's 500)."""
+    """The endpoint that will leave. InvalidParameter for the host network, Forbidden for that of a service's ports,
+    Failure if there is none (Docker's 500)."""
     found = next((e for e in view.endpoints_in(sandbox.id) if e.network == network.id and not e.way_out), None)
     if network.driver == HOST and (found is not None or _is_on(view, sandbox, HOST)):
         raise InvalidParameter(_STAYS_ON_HOST)
+    if network.ingress and found is not None:
+        raise Forbidden(f"sandbox {sandbox.name} is on network {network.name} for the ports of its service")
     if found is None:
         the = "" if sandbox.state == "running" else "the "
         raise Failure(f"container {sandbox.id} is not connected to {the}network {network.name}")

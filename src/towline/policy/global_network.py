@@ -18,6 +18,7 @@ from towline.model.cluster import Peer
 from towline.model.errors import Conflict, InvalidParameter
 from towline.model.network import Network
 from towline.model.requests import CreateNetwork, PoolRequest
+from towline.model.service import Service
 from towline.policy.network import switch_families
 from towline.policy.rpc import refusal
 
@@ -134,8 +135,13 @@ def _size(texts: Mapping[str, str]) -> int:
     return sum(len(key) + len(value) for key, value in texts.items())
 
 
-def check_global_removal(network: Network, user: Peer | None) -> None:
-    """user: an endpoint that is on the network, None if there is none."""
+def check_global_removal(network: Network, user: Peer | None, service: Service | None = None) -> None:
+    """user: an endpoint that is on the network, service: one that is; None if there is none."""
+    if service is not None and network.ingress:
+        text = f"ingress network cannot be removed because service {service.id} depends on it"
+        raise refusal("FailedPrecondition", text)
+    if service is not None:
+        raise refusal("FailedPrecondition", f"network {network.id} is in use by service {service.id}")
     if user is not None and network.ingress:
         text = f"ingress network cannot be removed because service {task_id(user.id)} depends on it"
         raise refusal("FailedPrecondition", text)

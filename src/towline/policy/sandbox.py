@@ -16,6 +16,7 @@ from towline.model.errors import Conflict, Failure, InvalidParameter, NotFound
 from towline.model.network import Network
 from towline.model.requests import CreateSandbox
 from towline.model.sandbox import Sandbox
+from towline.model.service import Service
 from towline.model.view import View
 from towline.policy.endpoint import (
     HOST,
@@ -29,6 +30,7 @@ from towline.policy.endpoint import (
 )
 from towline.policy.resolve import for_connect
 from towline.policy.sandbox_files import check_dns, split_extra_host
+from towline.policy.service_terms import find_service
 from towline.policy.texts import LONGEST_NAME, check_no_nul, is_hostname, shown
 from towline.runtime.policy import parse_restart
 
@@ -47,6 +49,7 @@ class Admitted(NamedTuple):
 
     request: CreateSandbox
     networks: Joined
+    service: Service | None = None
 
 
 def admit_sandbox(request: CreateSandbox, view: View) -> Admitted:
@@ -63,7 +66,8 @@ def admit_sandbox(request: CreateSandbox, view: View) -> Admitted:
     check_dns(request.dns)
     extra_hosts = tuple(":".join(split_extra_host(entry)) for entry in request.extra_hosts)
     _check_restart(request)
-    networks = _resolve(request, view)
+    service = find_service(view, request.service) if request.service else None
+    networks = _resolve(request, view, service)
     _check_alone(request, networks)
     _check_sysctls(request, networks)
     if request.ports and (alone := _alone(networks)):
@@ -71,7 +75,8 @@ def admit_sandbox(request: CreateSandbox, view: View) -> Admitted:
             f"conflicting options: port publishing and the network {alone}: nothing can be published there; "
             "leave the ports out, or choose another network"
         )
-    return Admitted(replace(request, networks=_asked(request), extra_hosts=extra_hosts), networks)
+    asked = {network.name: config for network, config in networks} if service is not None else _asked(request)
+    return Admitted(replace(request, networks=asked, extra_hosts=extra_hosts), networks, service)
 
 
 def find_sandbox(view: View, term: str) -> Sandbox:
@@ -137,9 +142,11 @@ def _asked(request: CreateSandbox) -> dict[str, EndpointConfig]:
     return request.networks or {DEFAULT_NETWORK: ANYTHING}
 
 
-def _resolve(request: CreateSandbox, view: View) -> Joined:
+def _resolve(request: CreateSandbox, view: View, service: Service | None) -> Joined:
+    """Those that are named, and after them the others that its service is on."""
     found: dict[str, tuple[Network, EndpointConfig]] = {}
-    for term, config in _asked(request).items():
+    asked = request.networks if service is not None and service.networks else _asked(request)
+    for term, config in asked.items():
         network = for_connect(view, term)
         if network.id in found:
             raise InvalidParameter(f"network {network.name} is named twice: name it once, with all its settings")
@@ -148,12 +155,24 @@ def _resolve(request: CreateSandbox, view: View) -> Joined:
         except InvalidParameter as refusal:
             raise InvalidParameter(f"invalid config for network {term}: {refusal}") from None
         try:
-            check_joinable(network)
+            check_joinable(network, service)
         except Failure as refusal:
             raise Failure(f"failed to set up container networking: {refusal}") from None
         check_unique(view, Sandbox(id="", name=request.name, created=0), network, config)
         found[network.id] = (network, config)
+    for network_id in service.networks if service is not None else ():
+        if network_id not in found:
+            found[network_id] = (_of_service(view, network_id, service), ANYTHING)
     return tuple(found.values())
+
+
+def _of_service(view: View, network_id: str, service: Service | None) -> Network:
+    network = for_connect(view, network_id)
+    try:
+        check_joinable(network, service)
+    except Failure as refusal:
+        raise Failure(f"failed to set up container networking: {refusal}") from None
+    return network
 
 
 def _alone(networks: Joined) -> str:

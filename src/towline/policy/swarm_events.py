@@ -1,4 +1,4 @@
-"""What /events tells of a cluster: its networks and nodes, with scope "swarm" (moby daemon/events.go).
+"""What /events tells of a cluster: its networks, services and nodes, with scope "swarm" (moby daemon/events.go).
 
 A network's creation is told when a node learns of it, with its name only. What happens to it on this host (`connect`,
 the first endpoint's `create`, the last one's `destroy`) has the scope "local" and is told by whoever makes it.
@@ -10,6 +10,7 @@ from typing import Literal
 
 from towline.model.cluster import NodeStatus
 from towline.model.events import Event
+from towline.model.service import Service
 
 Action = Literal["create", "update", "remove"]
 SCOPE = "swarm"
@@ -22,6 +23,11 @@ CREATED: tuple[Action, Action] = ("create", "update")
 def network_event(action: Action, network_id: str, name: str, now: int) -> Event:
     """now: nanoseconds since the epoch."""
     return Event("network", action, network_id, {"name": name}, SCOPE, now)
+
+
+def service_event(action: Action, service: Service, now: int) -> Event:
+    """Docker also tells of the progress of updates, of which there is none here: a service is changed at once."""
+    return Event("service", action, service.id, {"name": service.name}, SCOPE, now)
 
 
 def node_event(old: NodeStatus | None, new: NodeStatus | None, now: int) -> Event | None:

@@ -161,6 +161,11 @@ async def test_join(socket: str, cluster: FakeSwarm) -> None:
         ("GET", "/services"),
         ("POST", "/services/create"),
         ("GET", "/services/x"),
+        ("DELETE", "/services/x"),
+        ("GET", "/towline/v1/services"),
+        ("POST", "/towline/v1/services"),
+        ("POST", "/towline/v1/services/x/update"),
+        ("DELETE", "/towline/v1/services/x"),
         ("GET", "/tasks"),
         ("GET", "/secrets"),
         ("GET", "/configs"),
@@ -199,7 +204,7 @@ async def test_info_warns_of_two_managers(socket: str, cluster: FakeSwarm) -> No
 
 
 @pytest.mark.usefixtures("cluster")
-async def test_a_manager_has_no_services(socket: str) -> None:
+async def test_a_manager_has_no_services_of_its_own(socket: str) -> None:
     await ask(socket, "POST", "/swarm/init", INIT)
     for kind in ("services", "tasks", "secrets", "configs"):
         assert (await ask(socket, "GET", f"/v1.50/{kind}")).json == []

@@ -11,10 +11,10 @@ import pytest
 
 from tests.support.dns_lab import World, ask, keep_order, sandbox_id_of, texts
 from towline.dns.answer import Forward, answer
-from towline.dns.names import Directory, names_of
-from towline.dns.zone import Service, Zone
+from towline.dns.names import Directory
 from towline.model.endpoint import EndpointConfig
 from towline.model.sandbox import Sandbox
+from towline.model.service import Service, ServicePort, VirtualIP
 from towline.plan.endpoint import dns_names
 
 
@@ -134,24 +134,25 @@ def test_service_ports() -> None:
     world = World()
     network = world.add_network("n")
     world.join(network, "cli", ipv4="10.1.0.3")
-    services = [
-        Service("svc.x", "_http", "_tcp", 8080, "svc.1", "10.1.0.8"),
-        Service("svc.x", "_http", "_tcp", 8081, "svc.2", "fd00:1::8"),
-    ]
-    names = names_of(sandbox_id_of("cli"), world, lambda found: _zone_with(found.name, services))
-    query = dns.message.make_query("_HTTP._tcp.svc.x", "SRV")
+    world.set_service(
+        Service(
+            "s1",
+            "svc",
+            1,
+            networks=(network,),
+            vips=(VirtualIP(network, "10.1.0.8/16", "fd00:1::8/64"),),
+            ports=(ServicePort(8080, 80, name="http"), ServicePort(53)),
+        )
+    )
+    names = world.directory.names(sandbox_id_of("cli"))
+    query = dns.message.make_query("_HTTP._tcp.svc", "SRV")
     said = answer(query.to_wire(), names, keep_order)
     assert isinstance(said, bytes)
     reply = dns.message.from_wire(said)
-    assert texts(reply) == ["0 0 8080 svc.1.", "0 0 8081 svc.2."]
+    assert texts(reply) == ["0 0 8080 svc."]
+    assert isinstance(answer(dns.message.make_query("http.tcp.svc", "SRV").to_wire(), names, keep_order), bytes)
     assert [str(rrset[0]) for rrset in reply.additional] == ["10.1.0.8", "fd00:1::8"]
-    assert isinstance(answer(dns.message.make_query("_ftp._tcp.svc.x", "SRV").to_wire(), names, keep_order), Forward)
-
-
-def _zone_with(name: str, services: list[Service]) -> Zone:
-    zone = Zone(name)
-    zone.offer(services)
-    return zone
+    assert isinstance(answer(dns.message.make_query("_ftp._tcp.svc", "SRV").to_wire(), names, keep_order), Forward)
 
 
 def test_several_endpoints_share_an_alias_and_take_turns() -> None:

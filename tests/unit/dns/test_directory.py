@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import dns.message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.support.dns_lab import World, ask, keep_order, sandbox_id_of, texts
-from towline.dns.answer import answer
+from tests.support.dns_lab import World, ask, texts
 from towline.dns.names import Directory
-from towline.dns.zone import Service
 from towline.model.cluster import Peer
+from towline.model.service import EndpointMode, Service, ServicePort, VirtualIP
 
 _NAMES = ("a", "b", "c")
 _steps = st.lists(
@@ -119,20 +115,132 @@ def _compare(world: World) -> None:
     world.directory = kept
 
 
-def test_services_of_a_network_are_offered() -> None:
+def _service(at: int, network: str, mode: EndpointMode = "vip", **fields: object) -> Service:
+    vips = (VirtualIP(network, f"10.1.9.{at}/16", f"fd00:1::9:{at}/64"),) if mode == "vip" else ()
+    return Service(f"s{at}", f"svc{at}", 1, mode=mode, networks=(network,), vips=vips, **fields)  # type: ignore[arg-type]
+
+
+def _members(world: World, network: str, service: str) -> tuple[str, str]:
+    """One here, one on another node; the first one's id."""
+    here = world.join(network, "one", ipv4="10.1.0.4", ipv6="fd00:1::4")
+    world.put(replace(world.endpoints_of(network)[-1], service=service))
+    world.set_peer(replace(_peer(1, network, "two", 4, ()), service=service))
+    return here, "p1"
+
+
+def test_a_service_is_its_address_and_its_tasks_are_its_members() -> None:
+    world = World()
+    network, other = world.add_network("n"), world.add_network("o")
+    world.join(network, "cli", ipv4="10.1.0.2")
+    world.join(other, "far", ipv4="10.1.0.3")
+    here, _ = _members(world, network, "s1")
+    assert texts(ask(world, "cli", "svc1")) is None
+    service = _service(1, network)
+    world.set_service(service)
+    assert texts(ask(world, "cli", "SVC1")) == texts(ask(world, "cli", "svc1.n")) == ["10.1.9.1"]
+    assert texts(ask(world, "cli", "svc1", "AAAA")) == ["fd00:1::9:1"]
+    assert (
+        texts(ask(world, "cli", "tasks.svc1")) == texts(ask(world, "cli", "tasks.svc1.n")) == ["10.1.0.4", "10.1.2.5"]
+    )
+    assert texts(ask(world, "cli", "1.9.1.10.in-addr.arpa", "PTR")) == ["svc1.n."]
+    assert texts(ask(world, "cli", "4.0.1.10.in-addr.arpa", "PTR")) == ["one.n."]
+    assert texts(ask(world, "far", "svc1")) is texts(ask(world, "far", "tasks.svc1")) is None
+    world.stop(here)
+    assert (texts(ask(world, "cli", "svc1")), texts(ask(world, "cli", "tasks.svc1"))) == (["10.1.9.1"], ["10.1.2.5"])
+    world.set_service(replace(service, mode="dnsrr", vips=()))
+    assert texts(ask(world, "cli", "svc1")) == ["10.1.2.5"]
+    assert texts(ask(world, "cli", "1.9.1.10.in-addr.arpa", "PTR")) is None
+    world.drop_service(service)
+    assert texts(ask(world, "cli", "svc1")) is texts(ask(world, "cli", "tasks.svc1")) is None
+
+
+def test_members_on_nodes_that_are_down_are_left_out() -> None:
     world = World()
     network = world.add_network("n")
-    world.join(network, "cli", ipv4="10.1.0.3")
-    ports = [8080]
+    world.join(network, "cli", ipv4="10.1.0.2")
+    _, there = _members(world, network, "s1")
+    world.set_service(_service(1, network, "dnsrr", ports=(ServicePort(80, name="web"),)))
+    assert texts(ask(world, "cli", "svc1")) == ["10.1.0.4", "10.1.2.5"]
+    assert texts(ask(world, "cli", "web.tcp.svc1", "SRV")) == ["0 0 80 one.", "0 0 80 two."]
+    world.directory.set_down({"n2"})
+    world.directory.changed(network, [there])
+    assert texts(ask(world, "cli", "svc1")) == texts(ask(world, "cli", "tasks.svc1")) == ["10.1.0.4"]
+    assert texts(ask(world, "cli", "two")) == ["10.1.2.5"]
+    world.directory.set_down(())
+    world.directory.changed(network, [there])
+    assert texts(ask(world, "cli", "svc1")) == ["10.1.0.4", "10.1.2.5"]
 
-    def services(network_id: str) -> Sequence[Service]:
-        return [Service("web", "_http", "_tcp", port, "web", "10.1.0.2") for port in ports]
 
-    directory = Directory(world, services)
-    query = dns.message.make_query("_http._tcp.web", "SRV").to_wire()
-    for expected in (["0 0 8080 web."], ["0 0 9090 web."]):
-        said = answer(query, directory.names(sandbox_id_of("cli")), keep_order)
-        assert isinstance(said, bytes)
-        assert texts(dns.message.from_wire(said)) == expected
-        ports[:] = [9090]
-        directory.changed(network)
+def test_a_service_without_members_is_known_and_has_no_address() -> None:
+    """So that its name is asked of nobody outside."""
+    world = World()
+    network = world.add_network("n")
+    world.join(network, "cli", ipv4="10.1.0.2")
+    world.set_service(_service(1, network, "dnsrr"))
+    assert (texts(ask(world, "cli", "svc1")), texts(ask(world, "cli", "tasks.svc1"))) == ([], None)
+
+
+def test_an_endpoint_with_a_service_s_name_does_not_answer_for_it() -> None:
+    world = World()
+    network = world.add_network("n")
+    world.join(network, "svc1", ipv4="10.1.0.2")
+    assert texts(ask(world, "svc1", "svc1")) == ["10.1.0.2"]
+    service = _service(1, network)
+    world.set_service(service)
+    assert texts(ask(world, "svc1", "svc1")) == ["10.1.9.1"]
+    world.drop_service(service)
+    assert texts(ask(world, "svc1", "svc1")) == ["10.1.0.2"]
+
+
+_service_steps = st.lists(
+    st.tuples(
+        st.sampled_from(["service", "no service", "member", "leave", "peer", "peer gone", "down", "ask"]),
+        st.integers(1, 2),
+        st.sampled_from(["vip", "dnsrr"]),
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=100)
+@given(_service_steps)
+def test_services_step_by_step_are_those_from_scratch(steps: list[tuple[str, int, EndpointMode]]) -> None:
+    world = World()
+    network = world.add_network("n")
+    world.join(network, "cli", ipv4="10.1.0.2")
+    down: set[str] = set()
+    here: list[str] = []
+    for number, (verb, at, mode) in enumerate(steps):
+        if verb == "service":
+            world.set_service(_service(at, network, mode))
+        elif verb == "no service" and (known := [s for s in world.services_on(network) if s.id == f"s{at}"]):
+            world.drop_service(known[0])
+        elif verb == "member":
+            here.append(world.join(network, f"m{number}", ipv4=f"10.1.3.{number}"))
+            world.put(replace(world.endpoints_of(network)[-1], service=f"s{at}"))
+        elif verb == "leave" and here:
+            world.leave(here.pop())
+        elif verb == "peer":
+            world.set_peer(replace(_peer(at, network, f"p{at}", number, ()), service=f"s{number % 2 + 1}"))
+        elif verb == "peer gone" and (peer := world.peer(f"p{at}")) is not None:
+            world.drop_peer(peer)
+        elif verb == "down":
+            down ^= {"n2"}
+            world.directory.set_down(down)
+            world.directory.changed(network, [peer.id for peer in world.peers_of(network)])
+        else:
+            _compare_services(world, down)
+    _compare_services(world, down)
+
+
+def _compare_services(world: World, down: set[str]) -> None:
+    kept = world.directory
+    for name in ("svc1", "svc2", "tasks.svc1", "tasks.svc2", "p1", "1.9.1.10.in-addr.arpa"):
+        kind = "PTR" if name.endswith("arpa") else "A"
+        world.directory = kept
+        found = texts(ask(world, "cli", name, kind))
+        world.directory = Directory(world)
+        world.directory.set_down(down)
+        fresh = texts(ask(world, "cli", name, kind))
+        assert (found is None, sorted(found or ())) == (fresh is None, sorted(fresh or ()))
+    world.directory = kept
