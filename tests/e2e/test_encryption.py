@@ -283,3 +283,19 @@ def test_nothing_is_left_after_leaving(secure: Secure) -> None:
     assert wg_links(host) == []
     assert "proto 116" not in host.net.run(["ip", "-6", "route"])
     assert not (host.daemon.data_root / "cluster").exists()
+
+
+def test_nodes_on_ipv6_encrypt_too() -> None:
+    with ExitStack() as stack:
+        two = stack.enter_context(hosts(2))
+        two[0].init("--data-path-addr", two[0].address6)
+        token = two[0].docker("swarm", "join-token", "-q", "worker").strip()
+        where = ["--advertise-addr", two[1].address, "--data-path-addr", two[1].address6]
+        two[1].docker("swarm", "join", *where, "--token", token, f"{two[0].address}:2377")
+        two[0].docker("network", "create", "-d", "overlay", "--attachable", "--opt", "encrypted", "safe")
+        one, other = (stack.enter_context(running(host.daemon, f"v{host.number}", "safe")) for host in two)
+        eventually(lambda: _assert_dials(one, other.ipv4))
+        assert json.loads(one.ip("-j", "link", "show", "eth0"))[0]["mtu"] == 1500 - 150
+        ping = ["ping", "-n", "-c1", "-W5", "-M", "do", "-s", str(1350 - 28), other.ipv4]
+        assert " 0% packet loss" in one.ns.run(ping, check=False)
+        assert {key["port"] for node in keys_of(two[0]).values() for key in node} == {51820}

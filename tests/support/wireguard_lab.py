@@ -47,6 +47,10 @@ class End:
         thread.start()
         return thread
 
+    def reopen(self) -> None:
+        """As a daemon that was restarted; the one before was closed."""
+        self.wg = self.run(self._open(userspace=self.wg.kind != "kernel"))
+
     async def _open(self, *, userspace: bool) -> RealWireGuard:
         return RealWireGuard(self.died.append, userspace=userspace)
 

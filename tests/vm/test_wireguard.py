@@ -44,6 +44,23 @@ def test_packets_pass_and_the_state_says_so(met: tuple[End, End]) -> None:
     assert one.state() is None
 
 
+def test_a_restarted_daemon_finds_it_as_it_was(met: tuple[End, End]) -> None:
+    """The interface goes on without anybody; who comes anew changes nothing."""
+    one, two = met
+    assert one.pings(two.address, 20)
+    before = one.state()
+    one.run(one.wg.close())
+    assert one.pings(two.address, 20)
+    one.reopen()
+    one.make()
+    after = one.state()
+    assert after is not None
+    assert before is not None
+    assert replace(after, peers=()) == replace(before, peers=())
+    assert [each.peer for each in after.peers] == [each.peer for each in before.peers]
+    assert after.peers[0].handshake == before.peers[0].handshake
+
+
 def test_an_address_moves_from_one_key_to_another_without_loss(met: tuple[End, End]) -> None:
     one, two = met
     assert one.pings(two.address, 20)
