@@ -1,5 +1,5 @@
 """What a cluster of five hosts must come through by itself while its sandboxes talk: a node that is gone for longer
-than the cluster waits for it, and clocks that jump."""
+than the cluster waits for it, clocks that jump, a full disk and a full database of etcd."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.boxes import connect, create, enter, remove, run, running
 from tests.support.disk import Disk, tmpfs
-from tests.support.equality_cluster import etcd_records, published, settled
+from tests.support.equality_cluster import etcd_records, etcdctl, published, settled
 from tests.support.five import LONG, Five, five_hosts, move, silence, talking, undisturbed
 from tests.support.hasty_daemon import Clock, make_hasty
 from tests.support.hosts import Host
@@ -18,6 +18,7 @@ from tests.support.polling import eventually, until
 
 pytestmark = pytest.mark.timeout(300)
 _GRACE, _QUOTA = 3.0, 16 << 20
+_BALLAST = "x" * 1_000_000
 
 
 class Hasty(Five):
@@ -117,5 +118,37 @@ def test_clocks_jump(five: Hasty) -> None:
         for number in (1, 3):
             five.clocks[number].jump(0)
         eventually(lambda: _assert_skews(five.hosts[0], {}), LONG)
+    five.settled()
+    five.assert_traffic()
+
+
+def test_the_disk_of_a_manager_is_full(five: Hasty) -> None:
+    """etcd's and the daemon's: it goes on with what it has, refuses what it cannot write, and others do not notice."""
+    full = five.hosts[2]
+    with undisturbed((five.boxes[0], five.boxes[2]), (five.boxes[2], five.boxes[4])):
+        five.disk.fill()
+        with running(five.hosts[3].daemon, "meanwhile", "wide"):
+            for _ in range(4):  # etcd has room for the first
+                etcdctl(five.hosts[0], "put", "/other/ballast", input=_BALLAST)
+            until(lambda: "no space left" in full.daemon.log, LONG)
+            settled(five.managers[:2], [host for host in five.hosts if host is not full], LONG)
+            assert full.daemon.http("GET", "/networks").status == 200
+            assert create(full.daemon, "none", "wide").status >= 500
+            five.disk.free()
+            five.settled()
+        five.settled()
+    five.assert_traffic()
+
+
+def test_the_database_of_etcd_is_full_of_history(five: Hasty) -> None:
+    """It is made room in by itself."""
+    with undisturbed((five.boxes[0], five.boxes[3]), (five.boxes[1], five.boxes[4])):
+        put = ("put", "/other/ballast")
+        told = "database space exceeded"
+        until(lambda: told in etcdctl(five.hosts[0], *put, input=_BALLAST, complaints=True), LONG)
+        with running(five.hosts[4].daemon, "meanwhile", "wide"):
+            five.settled()
+        until(lambda: not etcdctl(five.hosts[0], "alarm", "list"), LONG)
+        etcdctl(five.hosts[0], "del", "/other/ballast")
     five.settled()
     five.assert_traffic()

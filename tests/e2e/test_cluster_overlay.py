@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from ipaddress import ip_address, ip_network
@@ -18,7 +19,7 @@ from tests.support.polling import eventually, until
 
 
 class Wide(NamedTuple):
-    """boxes: one per host, on "wide" (two families); others: one per host, on "other" (IPv4, two subnets)."""
+    """boxes: one per host, on "wide" (two families); others: one per host, on "other" (three subnets)."""
 
     hosts: list[Host]
     boxes: list[Box]
@@ -36,7 +37,9 @@ def wide() -> Iterator[Wide]:
         cluster(five)
         make = ("network", "create", "-d", "overlay", "--attachable")
         five[0].docker(*make, "--ipv6", "--subnet", "10.9.0.0/24", "--subnet", "fd00:9::/64", "wide")
-        subnets = pools("10.7.0.0/24", "10.8.0.0/24")  # in this order, which the command line does not keep
+        subnets = pools(
+            "10.7.0.0/24", "10.8.0.0/24", "fd00:7::/64"
+        )  # in this order, which the command line does not keep
         make_network(five[1].daemon, "other", Driver="overlay", Attachable=True, **subnets)
         until(lambda: all(knows(host, "wide", "other") for host in five[:3]))
         boxes = [stack.enter_context(running(host.daemon, f"w{host.number}", "wide")) for host in five]
@@ -60,7 +63,46 @@ def test_networks_are_apart(wide: Wide) -> None:
     for box in wide.others:
         for peer in wide.boxes:
             assert no_way(box, peer.ipv4)
-        assert box.dial(next(o for o in wide.others if o is not box).ipv4, 80)
+            assert no_way(box, peer.ipv6)
+        other = next(o for o in wide.others if o is not box)
+        assert box.dial(other.ipv4, 80)
+        assert box.dial(other.ipv6, 80)
+
+
+def test_published_ports_answer_other_hosts(wide: Wide) -> None:
+    """A port of a sandbox on an overlay network, at its own host's IPv4 address; of a manager and of a worker."""
+    for at, caller in ((1, 4), (4, 0)):
+        host, client = wide.hosts[at], wide.hosts[caller]
+        with running(host.daemon, "shop", "wide", ports=["8080:80"]) as shop:
+            until(lambda host=host, client=client: _answers(client, host.address))
+            assert not _answers(wide.hosts[2], wide.hosts[2].address)
+            assert shop.dial(wide.boxes[2].ipv4, 80)
+    settled(wide.managers, wide.hosts)
+
+
+def _answers(client: Host, address: str) -> bool:
+    def dial() -> bool:
+        try:
+            socket.create_connection((address, 8080), 1).close()
+        except OSError:
+            return False
+        return True
+
+    return client.net.call(dial)
+
+
+def test_a_drained_node_is_shown_and_still_runs_what_is_started_there(wide: Wide) -> None:
+    """As with Docker, whose availability concerns its scheduler: containers that somebody runs stay and come."""
+    manager, host = wide.hosts[0], wide.hosts[4]
+    node = host.daemon.http("GET", "/info").json["Swarm"]["NodeID"]
+    for word in ("drain", "pause", "active"):
+        manager.docker("node", "update", "--availability", word, node)
+        shown = manager.docker("node", "ls", "--format", "{{.ID}} {{.Availability}}").splitlines()
+        assert f"{node} {word.capitalize()}" in shown
+        assert wide.boxes[0].dial(wide.boxes[4].ipv4, 80)
+        with running(host.daemon, "new", "wide") as new:
+            assert new.dial(wide.boxes[0].ipv4, 80)
+    settled(wide.managers, wide.hosts)
 
 
 def test_full_size_packets_arrive_and_larger_ones_do_not(wide: Wide) -> None:

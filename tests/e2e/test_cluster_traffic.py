@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -155,18 +156,30 @@ def _links(host: Host) -> list[str]:
     return [name for name in names if name not in ("lo", "eth0")]
 
 
+@pytest.mark.timeout(300)
 def test_addresses_move_to_other_nodes(five: Five) -> None:
-    """Endpoints that are made again elsewhere with the same addresses."""
-    asked = [{"network": "wide", "ipv4": f"10.9.{100 + n}.5", "ipv6": f"fd00:9::{100 + n}:5"} for n in range(50)]
+    """200 endpoints that are made again elsewhere with the same addresses, on all hosts at the same time; every row of
+    every host is compared."""
+    asked = [{"network": "wide", "ipv4": f"10.9.{20 + n}.5", "ipv6": f"fd00:9::{20 + n:x}:5"} for n in range(200)]
+
+    def everywhere(shift: int, act: Callable[[Host, int], None]) -> None:
+        """Each endpoint at the host with its number plus `shift`."""
+
+        def at(host: Host) -> None:
+            for number in range(len(asked)):
+                if (number + shift) % 5 + 1 == host.number:
+                    act(host, number)
+
+        with ThreadPoolExecutor(5) as threads:
+            list(threads.map(at, five.hosts))
+
     with undisturbed((five.boxes[0], five.boxes[1])):
-        for shift in (0, 2):
-            for number in range(len(asked)) if shift else ():
-                remove(five.hosts[number % 5].daemon, f"m{number}")
-            for number, settings in enumerate(asked):
-                move(five.hosts[(number + shift) % 5], f"m{number}", settings)
-            five.settled()
-        for number in range(len(asked)):
-            remove(five.hosts[(number + 2) % 5].daemon, f"m{number}")
+        everywhere(0, lambda host, number: move(host, f"m{number}", asked[number]))
+        five.settled()
+        everywhere(0, lambda host, number: remove(host.daemon, f"m{number}"))
+        everywhere(2, lambda host, number: move(host, f"m{number}", asked[number]))
+        five.settled()
+        everywhere(2, lambda host, number: remove(host.daemon, f"m{number}"))
         five.settled()
 
 

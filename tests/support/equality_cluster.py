@@ -18,18 +18,19 @@ _SILENT = 2.5
 Rows = dict[str, str]
 
 
-def etcdctl(manager: Host, *words: str, input: str | None = None, check: bool = True) -> str:
-    """What a manager's etcd answers; with check=False also what it complains of."""
+def etcdctl(manager: Host, *words: str, input: str | None = None, complaints: bool = False) -> str:
+    """What a manager's etcd answers, "" if it does not; with `complaints` also what goes to stderr."""
     root = f"/proc/{manager.daemon.pid}/root{manager.daemon.data_root}/cluster/etcd-tls"
     files = [f"--cacert={root}/ca.pem", f"--cert={root}/member.pem", f"--key={root}/member.key"]
     command = ["env", "ETCDCTL_API=3", "etcdctl", "--endpoints=https://127.0.0.1:2379", *files, *words]
-    spoken = command if check else ["sh", "-c", '"$@" 2>&1', "-", *command]
-    return manager.net.run(spoken, input=input, check=check)
+    if complaints:
+        command = ["sh", "-c", '"$@" 2>&1', "-", *command]
+    return manager.net.run(command, input=input, check=False)
 
 
 def etcd_records(manager: Host) -> dict[str, dict[str, Any]]:
     """Everything in etcd by key without prefix, read with a quorum by `etcdctl`."""
-    text = etcdctl(manager, "get", "--prefix", _PREFIX, "-w", "json", check=False)
+    text = etcdctl(manager, "get", "--prefix", _PREFIX, "-w", "json")
     assert text, f"etcd of {manager.address} does not answer"
     pairs = json.loads(text).get("kvs", [])
     values = {b64decode(pair["key"]).decode(): json.loads(b64decode(pair["value"])) for pair in pairs}

@@ -140,6 +140,10 @@ class Feed:
                 raise NotFound(f"network {network_id[:_LONGEST_ID]} not found")
             await self.wait(found.modified)
 
+    async def catch_up(self) -> None:
+        """Until the copy has all that etcd had when this was asked: other managers may have written it. Unavailable."""
+        await self.wait((await self._etcd.range(codec.LEADER_KEY)).revision)
+
     # what etcd tells
 
     async def _run(self) -> None:

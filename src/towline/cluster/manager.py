@@ -122,6 +122,8 @@ class Manager:
         return await self.endpoints.publish(node_id, network_id, puts, gone)
 
     async def published(self, node_id: str) -> list[Peer]:
+        """What it published at another manager a moment ago is among it: else nobody would ever withdraw that."""
+        await self.feed.catch_up()
         return self.endpoints.published(node_id)
 
     async def lease_block(self, node_id: str, network_id: str, subnet: str, address: str = "") -> Block:
@@ -131,6 +133,7 @@ class Manager:
         await self.leases.give_back(node_id, block)
 
     async def blocks(self, node_id: str) -> list[Block]:
+        await self.feed.catch_up()
         return self.leases.of_node(node_id)
 
     async def renew(self, node_id: str, request: bytes) -> bytes:

@@ -3,6 +3,7 @@ gone."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from towline.cluster import pki
@@ -12,7 +13,7 @@ from towline.cluster.etcd import EtcdClient
 from towline.cluster.gate import issue_member
 from towline.cluster.identity import Identity, IdentityFiles
 from towline.cluster.manager import Manager
-from towline.cluster.member import Member
+from towline.cluster.member import Member, MemberState
 from towline.cluster.member_certificate import MemberCertificate
 from towline.cluster.member_flags import MemberConfig, Tls
 from towline.cluster.member_ports import check_host
@@ -23,8 +24,15 @@ from towline.cluster.node_api import MemberGrant, MemberRequest
 from towline.model.cluster import Secrets
 from towline.model.errors import Conflict, NotFound, Unavailable
 
+log = logging.getLogger(__name__)
+
 _PROMOTION = 30.0
 """Seconds until a member knows that it counts."""
+
+
+def _told(state: MemberState) -> None:
+    if state.problem and state.phase != "starting":
+        log.warning("this manager's etcd has a problem", extra={"fields": {"phase": state.phase, "why": state.problem}})
 
 
 class OwnEtcd:
@@ -41,7 +49,7 @@ class OwnEtcd:
             client_port=identity.port + 2,
             tls=Tls(*(str(files.etcd_tls / name) for name in ("ca.pem", "member.pem", "member.key"))),
         )
-        self._member = Member(self._config)
+        self._member = Member(self._config, _told)
         self._certificate = MemberCertificate(
             files, identity.node, identity.advertise, renewed=self._member.renew, clock=clock
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import given
@@ -11,8 +12,8 @@ from msgspec.structs import replace
 
 from tests.support.managers import Clock, managers, node, peer
 from towline.cluster import codec
-from towline.cluster.contract import Report
-from towline.cluster.etcd_fake import FakeCluster, Fault
+from towline.cluster.contract import Report, Watched
+from towline.cluster.etcd_fake import FakeCluster, FakeEtcd, Fault
 from towline.cluster.manager import LocalLink, Manager
 from towline.cluster.scopes import Scopes
 from towline.ipam.blocks import block_length, plan_block, plan_block_at, reserved_addresses
@@ -256,6 +257,35 @@ async def test_a_network_that_another_manager_just_made_is_found() -> None:
             net = await overlay(one, f"m{at}")
             with pytest.raises(Forbidden):  # and not: no such network
                 await two.publish(A.id, net.id, [endpoint], [])
+
+
+class _Late(FakeEtcd):
+    """Hears of changes only while `hears` is set."""
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        super().__init__(cluster)
+        self.hears = asyncio.Event()
+        self.hears.set()
+
+    async def watch(self, prefix: str, since: int) -> AsyncIterator[Watched]:
+        async for watched in super().watch(prefix, since):
+            await self.hears.wait()
+            yield watched
+
+
+async def test_what_another_manager_just_wrote_of_a_node_is_known() -> None:
+    """A node that was killed right after publishing asks another manager what it had, to withdraw it."""
+    fake = FakeCluster()
+    late = _Late(fake)
+    async with managers([fake.client(), late]) as (one, two):
+        net = await overlay(one, "n", "10.8.0.0/16")
+        late.hears.clear()
+        block = await one.lease_block(A.id, net.id, "10.8.0.0/16", "10.8.7.5")
+        endpoint = peer(A, net.id, 1, "10.8.7.5/16")
+        await one.publish(A.id, net.id, [endpoint], [])
+        asked = asyncio.gather(two.blocks(A.id), two.published(A.id))
+        asyncio.get_running_loop().call_later(0.05, late.hears.set)
+        assert await asked == [[block], [endpoint]]
 
 
 async def test_many_endpoints_in_one_call() -> None:
