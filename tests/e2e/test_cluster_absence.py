@@ -148,7 +148,7 @@ def test_the_database_of_etcd_is_full_of_history(five: Hasty) -> None:
         until(lambda: told in etcdctl(five.hosts[0], *put, input=_BALLAST, complaints=True), LONG)
         with running(five.hosts[4].daemon, "meanwhile", "wide"):
             five.settled()
-        until(lambda: not etcdctl(five.hosts[0], "alarm", "list"), LONG)
+        until(lambda: not etcdctl(five.hosts[0], "alarm", "list", complaints=True), LONG)
         etcdctl(five.hosts[0], "del", "/other/ballast")
     five.settled()
     five.assert_traffic()
