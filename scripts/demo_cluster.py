@@ -107,7 +107,7 @@ def span(hosts: Hosts) -> None:
     claim_soon("till, on host2, reaches shop, on host1, by its name", lambda: found(two, "till"))
     claim_soon("guest, on host3, as well", lambda: found(three, "guest"))
     rows, neighbours = three.apart(f"bridge fdb show dev {link}"), three.apart(f"ip neighbour show dev {link}")
-    row = f"{mac(one, 'shop')} dst {hosts.addresses[0]} self permanent"
+    row = f"{mac(one, 'shop')} dst {hosts.addresses[0]} "
     claim("host3's kernel knows behind which host shop's MAC is", row in rows)
     known = f"{address(one, 'shop')} lladdr {mac(one, 'shop')} PERMANENT"
     claim("and answers ARP for shop itself", known in neighbours)
@@ -176,7 +176,7 @@ def damage(hosts: Hosts) -> None:
     claim_soon("and host2 makes networks", lambda: makes(two, "again"), 30.0)
     link, to = f"vx-{three.networks()['wide'][:12]}", hosts.addresses[0]
     rows = lambda: three.apart(f"bridge fdb show dev {link}", quiet=True)  # noqa: E731
-    row = f"{mac(one, 'shop')} dst {to} self permanent"
+    row = f"{mac(one, 'shop')} dst {to} "
     three.apart(f"bridge fdb delete {mac(one, 'shop')} dev {link} dst {to}")
     claim_soon("the row is back", lambda: row in rows())
     three.apart(f"ip link delete {link}")
