@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 
+from towline.drivers.macvlan import ON_A_PARENT
 from towline.ipam.prefixes import PrefixSet
 from towline.kernel.contract import Link, Links
 from towline.model.cluster import HostInterface
@@ -47,7 +48,9 @@ def host_interfaces(links: Links, view: View) -> list[HostInterface]:
     """From the kernel, in its order; runs in the writer thread. KernelError. Link-local IPv6 addresses are not told."""
 
     def own(link: Link) -> bool:
-        return link.alias.startswith(ALIAS_PREFIX) or view.network_with_link(link.name) is not None
+        if link.alias.startswith(ALIAS_PREFIX):
+            return True
+        return any(network.driver not in ON_A_PARENT for network in view.networks_with_link(link.name))
 
     return [
         HostInterface(link.name, link.up, link.addresses, link.kind, own(link))

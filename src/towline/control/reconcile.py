@@ -147,9 +147,14 @@ class Reconciler:
             return []
         if (tunnel := self._tunnels.named(name)) is not None:
             return self._tunnels.compare_one(*tunnel)
-        network = self._view.network_with_link(kernel_name(name))
+        network = self._with_bridge(kernel_name(name))
         found = self._compare_bridge(network) if network else self._compare_interface(name)
         return [*([] if found is None else [found]), *self._compare_parent(name)]
+
+    def _with_bridge(self, name: str) -> Network | None:
+        """Whose bridge this is; one that is only a parent (macvlan) has the link too."""
+        found = self._view.networks_with_link(name)
+        return next((n for n in found if desired_now(n, self._view, self._drivers).bridge is not None), None)
 
     def concerns(self, name: str) -> bool:
         """Whether a link of this name belongs to the store's objects; from memory alone."""

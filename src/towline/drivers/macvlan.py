@@ -22,6 +22,8 @@ from towline.model.errors import Failure, InvalidParameter
 from towline.model.network import Network
 from towline.model.view import View
 
+ON_A_PARENT = frozenset({"macvlan", "ipvlan"})
+"""Drivers whose networks name a link (`Network.link`) that may be the host's own."""
 _MODES = ("bridge", "private", "vepa", "passthru")
 _IP_MODES = ("l2", "l3", "l3s")
 _IP_FLAGS = ("bridge", "private", "vepa")
@@ -47,11 +49,7 @@ class _OnParent:
         _check_pools(network)
         parent = self._parent(network)
         for other in view.networks_with_link(parent.name):
-            if (
-                other.id != network.id
-                and not other.config_only
-                and other.driver in (MacvlanDriver.name, IpvlanDriver.name)
-            ):
+            if other.id != network.id and not other.config_only and other.driver in ON_A_PARENT:
                 self._check_beside(network, other, parent)
         return replace(network, link=parent.name)
 
