@@ -230,6 +230,29 @@ def keys_of(manager: Host) -> dict[str, Any]:
     return {key: record.get("secure") for key, record in etcd_records(manager).items() if key.startswith("node/")}
 
 
+def test_the_way_to_other_hosts_is_explained(secure: Secure) -> None:
+    steps = secure.hosts[0].daemon.http("GET", "/towline/v1/sandboxes/s1/explain").json
+    text = json.dumps(steps)
+    assert "inside WireGuard to UDP port 4790" in text
+    assert "no right row" not in text
+
+
+def test_a_node_that_starts_while_no_manager_answers_goes_on(secure: Secure) -> None:
+    """It knows the others' keys, and in the middle of a rotation its own."""
+    manager, host, _ = secure.hosts
+    one, two = secure.boxes[1:]
+    host.towline("cluster", "rotate-key")
+    until(lambda: len(wg_links(host)) == 2)
+    manager.daemon.kill()
+    host.daemon.kill()
+    host.daemon.start()
+    eventually(lambda: _assert_dials(one, two.ipv4))
+    eventually(lambda: _assert_dials(two, one.ipv6))
+    manager.daemon.start()
+    until(lambda: len(wg_links(host)) == 1, 40)
+    settled(secure.hosts[:1], secure.hosts)
+
+
 def test_keys_are_private_and_files_closed(secure: Secure) -> None:
     for host in secure.hosts:
         file = host.daemon.data_root / "cluster" / "secure.json"

@@ -21,11 +21,12 @@ def tunnel_steps(network: Network, tunnel: Vxlan, view: View, kernel: Kernel) ->
     """The device, and which endpoints elsewhere it knows behind which host."""
     link, bridge = kernel.links.find(tunnel.name), kernel.links.find(tunnel.bridge)
     difference = compare_tunnel(network, tunnel, (), link, bridge)
-    text = f"{tunnel.name}, VXLAN id {tunnel.vni}, from {tunnel.local} to UDP port {tunnel.port} of other hosts"
+    way = "inside WireGuard" if tunnel.secure else f"from {tunnel.local}"
+    text = f"{tunnel.name}, VXLAN id {tunnel.vni}, {way} to UDP port {tunnel.port} of other hosts"
     yield PathStep("tunnel", text, difference.finding.problem if difference else "")
     peers = list(view.peers_of(network.id))
     names = {peer.mac.lower(): peer.name or peer.id[:12] for peer in peers}
-    wanted = rows_of(peers, tunnel.local)
+    wanted = rows_of(peers, tunnel.local, tunnel.secure)
     yield PathStep("other hosts", _listed(wanted, names), _problem(wanted, names, kernel, tunnel.name))
 
 
