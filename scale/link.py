@@ -92,6 +92,10 @@ class MeteredLink:
         self._check()
         return await self._link.lease_block(network_id, subnet, address)
 
+    async def claim_block(self, block: Block) -> Block:
+        self._check()
+        return await self._link.claim_block(block)
+
     async def return_block(self, block: Block) -> None:
         self._check()
         await self._link.return_block(block)

@@ -52,6 +52,9 @@ _towline() {
             /cluster) at=cluster ;;
             cluster/status) at=cluster/status ;;
             cluster/rotate-key) at=cluster/rotate-key ;;
+            cluster/managers) at=cluster/managers ;;
+            cluster/backup) at=cluster/backup ;;
+            cluster/restore) at=cluster/restore ;;
             /doctor) at=doctor ;;
             /events) at=events ;;
             /info) at=info ;;
@@ -205,6 +208,9 @@ _towline() {
         service/update:--publish-add|\
         service/update:--publish-rm|\
         cluster/status:--format|\
+        cluster/restore:--advertise-addr|\
+        cluster/restore:--listen-addr|\
+        cluster/restore:--data-path-addr|\
         events:--filter|\
         events:-f|\
         events:--format|\
@@ -303,11 +309,17 @@ _towline() {
         cluster:-*)
             _towline_offer --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         cluster:*)
-            _towline_offer status rotate-key ;;
+            _towline_offer status rotate-key managers backup restore ;;
         cluster/status:-*)
             _towline_offer --format --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         cluster/rotate-key:-*)
             _towline_offer --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        cluster/managers:-*)
+            _towline_offer --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        cluster/backup:-*)
+            _towline_offer --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
+        cluster/restore:-*)
+            _towline_offer --advertise-addr --listen-addr --data-path-addr --force --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         doctor:-*)
             _towline_offer --fix --host --json --tlsverify --tlscacert --tlscert --tlskey --help ;;
         events:-*)

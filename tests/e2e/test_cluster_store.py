@@ -92,6 +92,7 @@ def test_managers_come_go_and_outlive_a_restart_of_etcd(lab: Lab) -> None:
     assert "trouble connecting to the cluster. (etcd: " in refused.json["message"]
     etcd.start()
     until(lambda: _create(one, "second").status == 201, 30)
+    until(lambda: bool(_swarm(two)["ControlAvailable"]), 30)
     node = _swarm(three)["NodeID"]
     two.docker("node", "promote", node)
     until(lambda: bool(_swarm(three)["ControlAvailable"]), 30)

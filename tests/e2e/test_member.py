@@ -24,13 +24,12 @@ from tests.support.etcd_conformance import CASES, WITHIN, Case, put, take
 from tests.support.etcd_members import Managers, managers
 from tests.support.etcd_process import free_ports
 from tests.support.needs import need_root
-from towline.cluster.contract import Compacted, DeleteKey, KeyValue, PutKey
+from towline.cluster.contract import DeleteKey, KeyValue, PutKey
 from towline.cluster.etcd import EtcdClient
 from towline.cluster.etcd_gateway import Gateway
 from towline.cluster.member import Member, MemberState
-from towline.cluster.member_backup import restore
 from towline.cluster.member_verbs import NO_LEADER
-from towline.model.errors import Conflict, Failure, NotFound, Unavailable
+from towline.model.errors import Conflict, NotFound, Unavailable
 
 
 @pytest_asyncio.fixture
@@ -337,39 +336,6 @@ async def test_a_full_database_is_named_and_room_can_be_made(tmp_path: Path) -> 
         assert (await verbs.status()).problem == ""
         await until(one, lambda state: not state.problem)
         assert (await verbs.status()).db_size < 2 << 20
-
-
-async def test_a_backup_holds_everything_and_is_put_back(lab: Managers, tmp_path: Path) -> None:
-    one = lab.make(1)
-    await one.start("new")
-    etcd, backup = lab.client(one), tmp_path / "backup.db"
-    for number in range(30):
-        kept = await put(etcd, f"/kept/{number}", os.urandom(50_000))
-    keys = await etcd.range("/kept/")
-    size = await lab.verbs(one).snapshot(str(backup))
-    assert size == backup.stat().st_size > 1_500_000
-    assert stat.S_IMODE(backup.stat().st_mode) == 0o600
-    with pytest.raises(Failure, match="cannot write the backup"):
-        await lab.verbs(one).snapshot(str(tmp_path / "none" / "backup.db"))
-    for _ in range(5):
-        last = await put(etcd, "/later")
-    changes = etcd.watch("/", last)
-    await take(changes)
-    with pytest.raises(Conflict):
-        await restore(one.config, str(backup))
-    await one.stop()
-    os.rename(one.config.data, f"{one.config.root}/old")
-    damaged = tmp_path / "damaged.db"
-    damaged.write_bytes(backup.read_bytes()[:-5000] + bytes(5000))
-    with pytest.raises(Failure, match="cannot put back"):
-        await restore(one.config, str(damaged))
-    assert not one.has_data
-    await restore(one.config, str(backup))
-    await one.start("resume")
-    assert (await lab.client(one).range("/")).items == keys.items
-    with pytest.raises(Compacted):
-        await take(changes)
-    assert await put(lab.client(one), "/new") == kept + 1
 
 
 DAEMON = """

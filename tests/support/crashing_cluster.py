@@ -32,7 +32,7 @@ STEPS: dict[type, tuple[str, ...]] = {
     Members: ("remove",),
     Membership: ("close",),
     NodeApi: ("start",),
-    Nodes: ("set_manager",),
+    Nodes: ("set_manager", "begin_era"),
     RemoteLink: ("grant_member", "promote_member", "manager_ready", "leave", "renew"),
     Stack: ("resign", "withdraw"),
     SwarmNode: ("_vanish",),

@@ -194,6 +194,18 @@ class FakeLink:
             await self._managers.slow_leases.wait()
         return block
 
+    async def claim_block(self, block: Block) -> Block:
+        self._managers.check()
+        if self._managers.leases_fail:
+            self._managers.leases_fail -= 1
+            raise Unavailable("etcd does not answer")
+        prefix = ip_network(block.prefix)
+        for held in self._managers.blocks.values():
+            if held.node != self._node_id and prefix.overlaps(ip_network(held.prefix, strict=False)):
+                raise Conflict(f"{block.prefix} is node {held.node}'s by now")
+        self._managers.blocks[block.id] = block
+        return block
+
     async def return_block(self, block: Block) -> None:
         self._managers.check()
         if self._managers.refuses_blocks:

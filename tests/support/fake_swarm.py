@@ -28,9 +28,9 @@ from towline.model.cluster import (
     Swarm,
     SwarmState,
 )
-from towline.model.errors import Conflict, Failure, Unavailable
+from towline.model.errors import Conflict, Failure, InvalidParameter, Unavailable
 from towline.model.network import SubnetStatus
-from towline.model.requests import CreateService, InitSwarm, JoinSwarm, UpdateService, UpdateSwarm
+from towline.model.requests import CreateService, InitSwarm, JoinSwarm, RestoreCluster, UpdateService, UpdateSwarm
 from towline.model.service import Service, ServiceStatus
 from towline.policy import swarm as policy
 from towline.policy import swarm_nodes
@@ -45,6 +45,8 @@ INTERFACES = (
 _NOW = 1_764_000_000 * 10**9
 _TOKEN = "SWMTKN-1-" + "a" * 50 + "-"
 
+BACKUP = b"a backup"
+
 
 class FakeSwarm:
     """fault: raised by the next verb. joined: what was to be joined. members: all nodes. seen: peers by network.
@@ -52,6 +54,8 @@ class FakeSwarm:
 
     def __init__(self, interfaces: Sequence[HostInterface] = INTERFACES) -> None:
         self.fault: Exception | None = None
+        self.told: tuple[str, ...] = ()
+        self.restored: RestoreCluster | None = None
         self.joined: list[policy.JoinPlan] = []
         self.members: dict[str, NodeStatus] = {}
         self.seen: dict[str, tuple[NetworkPeer, ...]] = {}
@@ -191,6 +195,23 @@ class FakeSwarm:
         self._cluster()
         check_service_removal(self.offered[service_id], self.running, force=force)
         del self.offered[service_id]
+
+    async def set_managers(self, addresses: Sequence[str]) -> None:
+        self._fail()
+        if self.state.state == "inactive":
+            raise Unavailable(policy.NO_SWARM)
+        self.told = tuple(addresses)
+
+    async def backup_cluster(self) -> bytes:
+        self._cluster()
+        return BACKUP
+
+    async def restore_cluster(self, request: RestoreCluster, backup: bytes) -> str:
+        self._fail()
+        if backup != BACKUP:
+            raise InvalidParameter("this is no backup of a cluster")
+        self.restored = request
+        return "n" * 25
 
     async def cluster_status(self) -> ClusterStatus:
         self._fail()

@@ -40,6 +40,7 @@ class FakeManaging:
         self.managers: tuple[str, ...] = ()
         self.updates: asyncio.Queue[Update | TowlineError] = asyncio.Queue()
         self.idle = 5.0
+        self.past = 0
         self.scopes: list[Scopes] = []
         self.watching = 0
         self.ended = asyncio.Event()
@@ -65,6 +66,10 @@ class FakeManaging:
         if node_id not in self.members:
             raise Forbidden(f"node {node_id} is not of this cluster (any more): let it leave, and join again")
         return self.members[node_id]
+
+    @property
+    def era(self) -> int:
+        return self.past
 
     def is_member(self, node_id: str) -> bool:
         return node_id in self.members
@@ -105,6 +110,10 @@ class FakeManaging:
     async def lease_block(self, node_id: str, network_id: str, subnet: str, address: str = "") -> Block:
         self._note(node_id, "lease_block", network_id, subnet, address)
         return Block(network_id, subnet, "10.0.0.0/28", node_id)
+
+    async def claim_block(self, node_id: str, block: Block) -> Block:
+        self._note(node_id, "claim_block", block)
+        return block
 
     async def return_block(self, node_id: str, block: Block) -> None:
         self._note(node_id, "return_block", block)

@@ -7,8 +7,15 @@ from typing import Literal
 import msgspec
 from aiohttp import web
 
-from towline.api.call import Call, json_value
+from towline.api.body import read_own
+from towline.api.call import EMPTY_HEADERS, Call, empty_answer, json_value
+from towline.api.gotext import loose_bool
 from towline.model.cluster import Availability, ClusterStatus, Liveness, NodeStatus, Role, SwarmState
+from towline.model.errors import InvalidParameter
+from towline.model.requests import RestoreCluster
+
+_LARGEST_BACKUP = 256 << 20
+"""Bytes."""
 
 
 class ManagerPart(msgspec.Struct, frozen=True):
@@ -63,6 +70,57 @@ async def status(call: Call) -> web.Response:
 async def rotate_key(call: Call) -> web.Response:
     await call.engine.cluster.rotate_key()
     return web.Response(status=204)
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """node: the id of this node, which is the cluster's only manager now."""
+
+    node: str
+
+
+class ManagersRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """host[:port] of node APIs."""
+
+    managers: tuple[str, ...] = ()
+
+
+async def managers(call: Call) -> web.Response:
+    asked = await read_own(call.request, ManagersRequest)
+    await call.engine.cluster.set_managers(asked.managers)
+    return empty_answer()
+
+
+async def backup(call: Call) -> web.Response:
+    data = await call.engine.cluster.backup_cluster()
+    response = web.Response(body=data, headers=EMPTY_HEADERS)
+    response.content_type = "application/octet-stream"
+    return response
+
+
+async def restore(call: Call) -> web.Response:
+    query = call.query
+    request = RestoreCluster(
+        listen_addr=query.get("listen-addr", "") or RestoreCluster().listen_addr,
+        advertise_addr=query.get("advertise-addr", ""),
+        data_path_addr=query.get("data-path-addr", ""),
+        force=loose_bool(query.get("force", "")),
+    )
+    return json_value(Restored(await call.engine.cluster.restore_cluster(request, await _whole(call.request))))
+
+
+async def _whole(request: web.BaseRequest) -> bytes:
+    """The body, of a size that other requests may not have."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in request.content.iter_any():
+            size += len(part)
+            if size > _LARGEST_BACKUP:
+                raise InvalidParameter(f"the backup has more than {_LARGEST_BACKUP} bytes")
+            parts.append(part)
+    except web.RequestPayloadError:
+        raise InvalidParameter("the backup did not arrive whole") from None
+    return b"".join(parts)
 
 
 def page(state: SwarmState, found: ClusterStatus) -> ClusterPage:

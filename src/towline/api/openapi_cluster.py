@@ -95,6 +95,7 @@ SCHEMAS: Json = {
         {**_ADDRESSES, "RemoteAddrs": list_of(STRING), "JoinToken": MAYBE_TEXT, "Availability": MAYBE_TEXT},
         required=("ListenAddr", "RemoteAddrs"),
     ),
+    "Managers": asked({"managers": list_of(STRING)}),
     "SwarmSpec": _SPEC,
     "UnlockSwarm": asked({"UnlockKey": MAYBE_TEXT}),
     "Swarm": record({**_CLUSTER, "JoinTokens": record({"Worker": STRING, "Manager": STRING})}),
@@ -179,10 +180,35 @@ def swarm() -> Json:
 
 
 def own() -> Json:
+    blob: Json = {"type": "string", "format": "binary"}
+    octets = "application/octet-stream"
+    addresses = [
+        query(f"{name}-addr", f"As {field} of /swarm/init.")
+        for name, field in (("listen", "ListenAddr"), ("advertise", "AdvertiseAddr"), ("data-path", "DataPathAddr"))
+    ]
+    force = query("force", "Also on a manager that works: what came after the backup is lost.", _FLAG)
+    restore = operation(
+        "restoreCluster",
+        [*addresses, force],
+        ok=("This node is the cluster's only manager", record({"node": STRING})),
+        refusals=(400, 409, 500, 503),
+    )
+    restore["requestBody"] = {"required": True, "content": {octets: {"schema": blob}}}
     return {
         "/towline/v1/cluster": {"get": operation("cluster", ok=("How its nodes are", ref("Cluster")), refusals=(503,))},
         "/towline/v1/cluster/rotate-key": {
             "post": operation("rotateKey", ok=("Begun", None), status="204", refusals=(503,))
+        },
+        "/towline/v1/cluster/backup": {
+            "get": operation(
+                "backupCluster", ok=("The cluster, its secrets too", blob), media_type=octets, refusals=(503,)
+            )
+        },
+        "/towline/v1/cluster/restore": {"post": restore},
+        "/towline/v1/cluster/managers": {
+            "post": operation(
+                "setManagers", body="Managers", ok=("They are asked from now on", None), refusals=(400, 500, 503)
+            )
         },
     }
 

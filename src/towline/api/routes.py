@@ -79,6 +79,9 @@ OWN: dict[tuple[str, str], Handler] = {
     ("POST", "/towline/v1/services/{id}/update"): services.update,
     ("GET", "/towline/v1/cluster"): cluster.status,
     ("POST", "/towline/v1/cluster/rotate-key"): cluster.rotate_key,
+    ("GET", "/towline/v1/cluster/backup"): cluster.backup,
+    ("POST", "/towline/v1/cluster/restore"): cluster.restore,
+    ("POST", "/towline/v1/cluster/managers"): cluster.managers,
     ("GET", "/towline/v1/openapi.json"): own.openapi,
 }
 

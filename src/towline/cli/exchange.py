@@ -20,7 +20,7 @@ class Exchange:
 
     def __init__(self, address: Address, method: str, target: str, body: object, timeout: float | None) -> None:
         self._address = address
-        self._request = http.encode_request(method, target, _host_header(address), _encode(body))
+        self._request = http.encode_request(method, target, _host_header(address), _encode(body), _kind(body))
         self._changes = method != "GET"
         self._channel = open_channel(address, timeout)
 
@@ -65,12 +65,17 @@ class Exchange:
 
 
 def _encode(body: object) -> bytes | None:
-    if body is None:
-        return None
+    if body is None or isinstance(body, bytes):
+        return body
     try:
         return jsontext.dumps(body).encode("utf-8")
     except UnicodeEncodeError:
         raise UsageError("a name or value is not valid UTF-8") from None
+
+
+def _kind(body: object) -> str:
+    """Media type."""
+    return "application/octet-stream" if isinstance(body, bytes) else "application/json"
 
 
 def _message(response: http.Response) -> str:

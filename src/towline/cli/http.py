@@ -28,11 +28,11 @@ MAX_BODY = 256 * 1024 * 1024
 _BLOCK = 64 * 1024
 
 
-def encode_request(method: str, target: str, host: str, body: bytes | None) -> bytes:
-    """target: path and query, percent-encoded already. body: JSON, or None."""
+def encode_request(method: str, target: str, host: str, body: bytes | None, kind: str = "application/json") -> bytes:
+    """target: path and query, percent-encoded already. kind: media type of the body."""
     head = f"{method} {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: towline/{__version__}\r\nConnection: close\r\n"
     if body is not None:
-        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        head += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
     elif method == "POST":
         head += "Content-Length: 0\r\n"
     return head.encode("ascii") + b"\r\n" + (body or b"")

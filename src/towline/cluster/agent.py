@@ -82,6 +82,7 @@ class Agent:
         self._wanted: dict[str, float] = {}
         self._heard = monotonic()
         self._ttl = 0.0
+        self._compared = 0
         self._tasks: list[asyncio.Task[None]] = []
 
     # life
@@ -241,6 +242,7 @@ class Agent:
         for network_id, peers in by_network.items():
             if not self._replica.is_present(network_id):
                 await self._link.publish(network_id, [], [peer.id for peer in peers])
+        self._compared = self.copy.cluster.era if self.copy.cluster is not None else 0
         self._dirty |= self._replica.present()
         self._unmatched |= self._following.networks.keys()
         self._work.set()
@@ -262,6 +264,7 @@ class Agent:
                 description=None if described else self._describe(),
                 data_path="" if described else self._data_path,
                 secure=None if described and secure == told else secure,
+                era=self._compared,
             )
             sent = self._monotonic()
             try:

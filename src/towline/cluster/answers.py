@@ -94,6 +94,9 @@ class Answers:
             raise Unavailable(PREPARING)
         return Swarm(state.cluster, state.secrets.worker_token, state.secrets.manager_token)
 
+    async def backup(self) -> bytes:
+        return await self._managing.stack.backup()
+
     async def update_cluster(self, request: UpdateSwarm) -> None:
         await self._managing.stack.manager.nodes.update_cluster(request)
 

@@ -61,6 +61,9 @@ class BestLink:
     async def lease_block(self, network_id: str, subnet: str, address: str = "") -> Block:
         return await self._now().lease_block(network_id, subnet, address)
 
+    async def claim_block(self, block: Block) -> Block:
+        return await self._now().claim_block(block)
+
     async def return_block(self, block: Block) -> None:
         await self._now().return_block(block)
 

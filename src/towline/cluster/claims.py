@@ -15,7 +15,7 @@ from typing import Literal
 from towline.cluster.contract import Link, Replica
 from towline.ipam.prefix import Prefix, parse_prefix
 from towline.model.cluster import Block, Peer
-from towline.model.errors import Conflict, NotFound
+from towline.model.errors import Conflict, InvalidParameter, NotFound
 
 log = logging.getLogger(__name__)
 
@@ -64,15 +64,11 @@ class Claims:
 
     async def _again(self, block: Block) -> Block | None:
         try:
-            found = await self._link.lease_block(block.network, block.subnet, block.prefix)
-        except (Conflict, NotFound) as error:
+            return await self._link.claim_block(block)
+        except (Conflict, NotFound, InvalidParameter) as error:
             what = {"block": block.id, "why": str(error)}
             log.warning("addresses of this node were taken back while it could not report", extra={"fields": what})
             return None
-        if found.id == block.id:
-            return found
-        await self._link.return_block(found)
-        return None
 
     async def claim(self, peer: Peer) -> Literal["had", "regained", "lost"]:
         """Make the addresses of an endpoint of this node its own again. lost: another node has one of them."""

@@ -30,6 +30,7 @@ from towline.cluster.exchange import (
 )
 from towline.cluster.identity import IdentityFiles
 from towline.cluster.node_api import (
+    ERA,
     SILENCE,
     BlockRequest,
     MemberGrant,
@@ -62,7 +63,8 @@ _PROMOTION = 75.0
 class RemoteLink:
     """managers: host:port, asked in this order beginning with the one that answered last. clock: seconds since the
     epoch. patience: seconds for which managers that cannot be reached are tried again. silence: seconds after which a
-    stream counts as cut. streamed: bytes that streams have brought."""
+    stream counts as cut. streamed: bytes that streams have brought. era: of the cluster, as far as this node knows:
+    managers of an earlier one refuse it."""
 
     def __init__(
         self,
@@ -79,6 +81,7 @@ class RemoteLink:
         self._patience = patience
         self._silence = silence
         self.streamed = 0
+        self.era = 0
         self._closed = False
         self._proof: tuple[ssl.SSLContext, float] | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -129,6 +132,10 @@ class RemoteLink:
         """Not asked twice: when an answer is lost there may be a block, which the next comparison returns."""
         said = BlockRequest(network_id, subnet, address)
         return await self._ask("POST", "blocks/lease", Block, said, again=False)
+
+    async def claim_block(self, block: Block) -> Block:
+        """Asked twice it answers the same."""
+        return await self._ask("POST", "blocks/claim", Block, block)
 
     async def return_block(self, block: Block) -> None:
         await self._ask("POST", "blocks/return", object, block)
@@ -221,7 +228,12 @@ class RemoteLink:
 
     def _options(self, total: float | None, silence: float | None = None) -> dict[str, Any]:
         timeout = aiohttp.ClientTimeout(total=total, sock_connect=_CONNECT, sock_read=silence)
-        return {"timeout": timeout, "ssl": self._context(), "server_hostname": pki.ANY_MANAGER}
+        return {
+            "timeout": timeout,
+            "ssl": self._context(),
+            "server_hostname": pki.ANY_MANAGER,
+            "headers": {ERA: str(self.era)},
+        }
 
     def _context(self) -> ssl.SSLContext:
         """Unavailable if this node's certificate has expired, or its files cannot be read."""

@@ -33,7 +33,19 @@ class Leader(msgspec.Struct, frozen=True):
     node: str
 
 
-Record = Cluster | Secrets | Node | Alive | Network | Peer | Block | Service | Guard | Leader
+class Settling(msgspec.Struct, frozen=True):
+    """While the key is there, nobody gets a new block: nodes say which they hold. The key has a lease."""
+
+    era: int
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """This node has said which blocks it holds. The key has the lease of `Settling`."""
+
+    node: str
+
+
+Record = Cluster | Secrets | Node | Alive | Network | Peer | Block | Service | Guard | Leader | Settling | Settled
 
 CLUSTER: Final = "cluster"
 SECRETS: Final = "secrets"
@@ -45,6 +57,8 @@ BLOCK: Final = "block"
 SERVICE: Final = "service"
 GUARD: Final = "guard"
 LEADER: Final = "leader"
+SETTLING: Final = "settling"
+SETTLED: Final = "settled"
 _TYPES: Mapping[str, type] = {
     CLUSTER: Cluster,
     SECRETS: Secrets,
@@ -56,6 +70,8 @@ _TYPES: Mapping[str, type] = {
     SERVICE: Service,
     GUARD: Guard,
     LEADER: Leader,
+    SETTLING: Settling,
+    SETTLED: Settled,
 }
 
 CLUSTER_KEY: Final = PREFIX + CLUSTER
@@ -63,6 +79,8 @@ SECRETS_KEY: Final = PREFIX + SECRETS
 NETWORKS_GUARD: Final = PREFIX + "guard/networks"
 SERVICES_GUARD: Final = PREFIX + "guard/services"
 LEADER_KEY: Final = PREFIX + LEADER
+SETTLING_KEY: Final = PREFIX + SETTLING
+SETTLED_PREFIX: Final = PREFIX + SETTLED + "/"
 
 
 def node_key(node_id: str) -> str:

@@ -133,7 +133,8 @@ class Update(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A node's regular word to a manager. description, data_path, secure: sent when they changed, and first."""
+    """A node's regular word to a manager. description, data_path, secure: sent when they changed, and first. era: of
+    the cluster, as it was when this node compared its addresses with the managers' word, 0: it has not."""
 
     revision: int
     clock: int
@@ -142,6 +143,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     description: Description | None = None
     data_path: str = ""
     secure: tuple[SecureKey, ...] | None = None
+    era: int = 0
 
 
 class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -179,6 +181,12 @@ class Link(Protocol):
     async def lease_block(self, network_id: str, subnet: str, address: str = "") -> Block:
         """A block of the subnet for this node; with `address`, one that holds it, or exactly that part of the subnet
         (CIDR). Unavailable if none is left, or Conflict if another node has it: the text says who."""
+        ...
+
+    async def claim_block(self, block: Block) -> Block:
+        """A block that this node holds by its own word and not by the cluster's: it was taken back while the node could
+        not report, or the cluster has forgotten it. As it is known from now on; Conflict if it is another node's by a
+        later lease, NotFound with its network."""
         ...
 
     async def return_block(self, block: Block) -> None: ...

@@ -6,8 +6,11 @@ replace single files. So after a crash the node either is in the cluster or is n
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import stat
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -16,6 +19,8 @@ from towline.model.cluster import DATA_PATH_PORT, LISTEN_PORT
 from towline.model.errors import StoreCorrupt, StoreError, TowlineError
 from towline.model.masked import Masked
 from towline.store.files import sync_directory
+
+log = logging.getLogger(__name__)
 
 _STATE, _PROOF, _CA = "node.json", "node.pem", "ca.pem"
 
@@ -27,7 +32,7 @@ class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
 
     local: a bare address at which this host reaches its own node API. complete: the cluster knows the node; before that
     a start of the daemon takes back what was begun. enlisting: this manager's member of etcd does not count yet, or
-    nobody knows whether it does.
+    nobody knows whether it does. era: `Cluster.era`, the last that this node has heard of.
     """
 
     node: str
@@ -41,6 +46,7 @@ class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
     managers: tuple[str, ...] = ()
     complete: bool = False
     enlisting: bool = False
+    era: int = 0
 
 
 class Credentials(Masked, frozen=True):
@@ -84,6 +90,7 @@ class IdentityFiles:
             return None
         from towline.cluster import pki
 
+        self._close_to_others()
         path = self.root / _STATE
         try:
             identity = msgspec.json.decode(path.read_bytes(), type=Identity)
@@ -144,6 +151,30 @@ class IdentityFiles:
         root = self.etcd_tls / "ca.key"
         return MemberTls(ca, certificate, key, root.read_text() if root.exists() else "")
 
+    def put_member_aside(self) -> None:
+        """What is kept of an etcd member makes way and can be taken back; what made way before goes. StoreError."""
+        moved: list[Path] = []
+        try:
+            for path in (self.etcd, self.etcd_tls):
+                shutil.rmtree(_aside(path), ignore_errors=True)
+                if path.exists():
+                    path.rename(_aside(path))
+                    moved.append(path)
+        except OSError as error:
+            for path in moved:
+                _aside(path).rename(path)
+            raise StoreError(f"{self.etcd}: {error.strerror}") from error
+
+    def take_member_back(self) -> None:
+        """As it was before `put_member_aside`. StoreError."""
+        self.erase_member()
+        try:
+            for path in (self.etcd, self.etcd_tls):
+                if _aside(path).exists():
+                    _aside(path).rename(path)
+        except OSError as error:
+            raise StoreError(f"{self.etcd}: {error.strerror}") from error
+
     def erase_member(self) -> None:
         """What is kept of an etcd member; the node is no manager any more."""
         for path in (self.etcd, self.etcd_tls):
@@ -160,6 +191,18 @@ class IdentityFiles:
         except OSError as error:
             raise StoreError(f"{self.root}: {error.strerror}") from error
         shutil.rmtree(gone, ignore_errors=True)
+
+    def _close_to_others(self) -> None:
+        """Nothing here is for anybody else to read."""
+        for path in (self.root, *self.root.rglob("*")):
+            with suppress(FileNotFoundError, PermissionError):
+                mode = path.lstat().st_mode
+                if mode & 0o077 and not stat.S_ISLNK(mode):
+                    path.chmod(stat.S_IMODE(mode) & 0o700)
+                    log.warning(
+                        "a file of the cluster had a mode that let others read it",
+                        extra={"fields": {"path": str(path)}},
+                    )
 
     def _sweep(self) -> None:
         """What a crash left half made or half removed."""
@@ -182,6 +225,10 @@ class IdentityFiles:
             f"{self.root}: this node's identity in its cluster is damaged ({why}): restore the directory, or move it "
             "away and join again"
         )
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(path.name + ".old")
 
 
 def _write(path: Path, text: str) -> None:

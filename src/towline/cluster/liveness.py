@@ -18,6 +18,7 @@ from towline.cluster import codec
 from towline.cluster.clocks import ManagerClocks, has_jumped
 from towline.cluster.contract import Beat, Etcd, PutKey, Report
 from towline.cluster.feed import Feed
+from towline.cluster.settling import note_settled
 from towline.cluster.state import State
 from towline.cluster.transactions import Commits, Transaction, same_life, unchanged
 from towline.ipam.prefix import parse_address
@@ -79,6 +80,9 @@ class Liveness:
         async with self._one.setdefault(node_id, asyncio.Lock()):
             await self._note(node_id, alive)
         node = await self._describe(node_id, report, address)
+        state = self._feed.state
+        if state.settling is not None and state.settling.era == report.era and node_id not in state.settled:
+            await note_settled(self._commits, node_id)
         period = self._period()
         return Beat(
             period=period,

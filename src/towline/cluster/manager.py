@@ -22,6 +22,7 @@ from towline.cluster.managing_nodes import Nodes, the_cluster
 from towline.cluster.managing_services import Services
 from towline.cluster.reclaim import GRACE, Reclaim
 from towline.cluster.scopes import Scopes
+from towline.cluster.settling import Settling
 from towline.cluster.state import State
 from towline.cluster.transactions import Commits
 from towline.model.cluster import Block, Peer, Role
@@ -60,6 +61,7 @@ class Manager:
         commits = Commits(etcd, feed, patience=patience, monotonic=monotonic)
         self.leader = Leader(etcd, feed, node_id, term=term, monotonic=monotonic)
         self._reclaim = Reclaim(feed, commits, self.leader, grace=grace, monotonic=monotonic)
+        self._settling = Settling(feed, commits, self.leader)
         self.liveness = Liveness(etcd, feed, commits, clock=clock, own=node_id)
         self.networks = Networks(feed, commits, new_id=new_id, clock=clock)
         self.services = Services(feed, commits, new_id=new_id, clock=clock)
@@ -76,8 +78,10 @@ class Manager:
         """The feed is its owner's to start."""
         self.leader.start()
         self._reclaim.start()
+        self._settling.start()
 
     async def close(self) -> None:
+        await self._settling.close()
         await self._reclaim.close()
         await self.leader.close()
 
@@ -98,6 +102,10 @@ class Manager:
             if found.modified:
                 await self.feed.wait(found.modified)
         return member(self.state, node_id).spec.role
+
+    @property
+    def era(self) -> int:
+        return self.state.cluster.era if self.state.cluster is not None else 0
 
     def is_member(self, node_id: str) -> bool:
         """Not removed from the cluster; False also while the copy has not been read."""
@@ -128,6 +136,9 @@ class Manager:
 
     async def lease_block(self, node_id: str, network_id: str, subnet: str, address: str = "") -> Block:
         return await self.leases.lease(node_id, network_id, subnet, address)
+
+    async def claim_block(self, node_id: str, block: Block) -> Block:
+        return await self.leases.claim(node_id, block)
 
     async def return_block(self, node_id: str, block: Block) -> None:
         await self.leases.give_back(node_id, block)
@@ -166,6 +177,9 @@ class LocalLink:
 
     async def lease_block(self, network_id: str, subnet: str, address: str = "") -> Block:
         return await self._manager.lease_block(self._node_id, network_id, subnet, address)
+
+    async def claim_block(self, block: Block) -> Block:
+        return await self._manager.claim_block(self._node_id, block)
 
     async def return_block(self, block: Block) -> None:
         await self._manager.return_block(self._node_id, block)

@@ -105,7 +105,29 @@ class Managership:
             except BaseException:
                 self._later(self._come_back())
                 raise
-            self._identity.note(enlisting=False)
+            era = self.running.manager.era if self.running is not None else 0
+            self._link.remote.era = era
+            self._identity.note(enlisting=False, era=era)
+
+    async def begin_anew(self, era: int) -> None:
+        """The cluster is in this era now. If what this manager has of etcd is of an earlier one, and another manager
+        answers that is not, it comes as a new one: what it has is put away then, and never before."""
+        pauses = Pauses()
+        while True:
+            async with self.changing:
+                if not self._wanted() or (self.running is not None and self.running.manager.era >= era):
+                    return
+                try:
+                    await self._link.remote.published()
+                except TowlineError as error:
+                    log.info("no other manager of this era answers yet", extra={"fields": {"why": str(error)}})
+                else:
+                    await self.end()
+                    self._identity.note(enlisting=True)
+                    self._files.erase_member()
+                    break
+            await pauses.wait()
+        self.come_back_later()
 
     def reload(self) -> None:
         """The node's certificate was renewed."""

@@ -6,10 +6,12 @@ import asyncio
 from weakref import WeakValueDictionary
 
 from towline.cluster import codec
+from towline.cluster.block_claims import next_epoch, plan_claim
 from towline.cluster.contract import Compare, DeleteKey, PutKey
 from towline.cluster.feed import Feed
 from towline.cluster.liveness import Liveness
 from towline.cluster.managing_networks import readable
+from towline.cluster.settling import check_settled
 from towline.cluster.state import State
 from towline.cluster.state_peers import bare
 from towline.cluster.transactions import Commits, Transaction, same_life, unchanged
@@ -85,6 +87,22 @@ class Blocks:
         )
         return planned[-1]
 
+    async def claim(self, node_id: str, block: Block) -> Block:
+        """As `contract.Link.claim_block`; InvalidParameter for what cannot be a block of that subnet."""
+        await self._liveness.ensure(node_id)
+        await self._feed.confirm(block.network)
+        planned: list[Block] = []
+
+        def plan(state: State) -> Transaction | None:
+            _, pool = _pool(state, block.network, block.subnet)
+            claimed, transaction = plan_claim(state, node_id, block, pool)
+            planned.append(claimed)
+            return transaction
+
+        lock = self._one.setdefault(block.network, asyncio.Lock())
+        await self._commits.run(plan, what=f"block {block.prefix[:64]} cannot be claimed", one=lock)
+        return planned[-1]
+
     async def give_back(self, node_id: str, block: Block) -> None:
         """Nothing happens if this node does not hold it. Conflict while an endpoint of it is published."""
         await self._commits.run(
@@ -136,6 +154,7 @@ def _taken(state: State, network: Network, held: Block, address: str) -> Conflic
 
 
 def _next(state: State, network: Network, pool: Pool, address: str, node_id: str) -> Block:
+    check_settled(state, network.id)
     taken, given_out = state.blocks.taken(network.id), state.blocks.given_out(network.id, pool.subnet)
     prefix: Prefix | None
     if address:
@@ -147,8 +166,7 @@ def _next(state: State, network: Network, pool: Pool, address: str, node_id: str
             f"no available addresses on this pool: all of {pool.subnet} of network {network.name} is leased "
             f"({_holders(state, network, pool)}); remove endpoints there, or make a network with a larger subnet"
         )
-    epoch = state.version(codec.blocks_guard(network.id)).modified or 1
-    return Block(network.id, pool.subnet, str(prefix), node_id, epoch)
+    return Block(network.id, pool.subnet, str(prefix), node_id, next_epoch(state, network.id))
 
 
 def _lease(state: State, block: Block) -> Transaction:

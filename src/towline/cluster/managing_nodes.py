@@ -7,7 +7,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from towline.cluster import codec
-from towline.cluster.contract import Compare, DeleteKey, PutKey
+from towline.cluster.contract import Compare, DeleteKey, Etcd, PutKey
 from towline.cluster.feed import Feed
 from towline.cluster.liveness import member
 from towline.cluster.reclaim import Reclaim
@@ -63,6 +63,36 @@ class Nodes:
     async def set_manager(self, node_id: str, address: str) -> None:
         """It serves the node API at host:port, or ("") does not any more."""
         await self._change(node_id, lambda _, node: replace(node, manager_address=address))
+
+    async def begin_era(self, known: int, node_id: str, seconds: int, etcd: Etcd) -> None:
+        """This manager alone goes on; the others are none any more, and nodes have that many seconds to say what they
+        hold. known: the last era that this node has heard of."""
+        lease = await etcd.grant(seconds)
+        now = self._clock()
+        era = max(now // 1_000_000_000, known + 1)
+
+        def plan(state: State) -> Transaction:
+            cluster, _ = the_cluster(state)
+            new = replace(cluster, era=max(era, cluster.era + 1), updated=now, index=0)
+            others = [node for node in state.managers.values() if node.id != node_id]
+            return Transaction(
+                (unchanged(state, codec.CLUSTER_KEY), *(unchanged(state, codec.node_key(n.id)) for n in others)),
+                (
+                    PutKey(codec.CLUSTER_KEY, codec.encode(new)),
+                    PutKey(codec.SETTLING_KEY, codec.encode(codec.Settling(new.era)), lease),
+                    DeleteKey(codec.SETTLED_PREFIX, prefix=True),
+                    *(
+                        PutKey(codec.node_key(n.id), codec.encode(replace(n, manager_address="", updated=now, index=0)))
+                        for n in others
+                    ),
+                ),
+            )
+
+        await self._commits.run(
+            plan,
+            what="this manager cannot go on alone",
+            proof=lambda state: state.cluster is not None and state.cluster.updated == now,
+        )
 
     async def _change(self, node_id: str, change: Callable[[State, Node], Node]) -> None:
         key = codec.node_key(node_id)

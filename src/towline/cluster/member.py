@@ -81,7 +81,8 @@ class Member:
         """Start it and wait until it serves: a learner when it is fed, another when it has a leader.
 
         Conflict if there is data for `new` and `join`, or it runs already; NotFound if there is none for the others.
-        Unavailable if it is not healthy in time, or cannot be: the text says why. It is kept trying then, until `stop`.
+        Unavailable if it is not healthy in time, or cannot be: the text says why; at once if a new one ends by itself.
+        It is kept trying then, until `stop`.
         """
         if self._keeper is not None:
             raise Conflict("this manager's etcd runs already")
@@ -97,7 +98,7 @@ class Member:
         gateway = self.gateway(answer=2.0)
         token = secrets.token_hex(8)
         self._keeper = asyncio.create_task(self._keep(gateway, begin, others or {}, token), name="etcd member")
-        await self.wait_healthy(within)
+        await self._wait(within, lambda state: state.healthy, hopeful=begin in ("resume", "force-new"))
 
     async def wait_healthy(self, within: float) -> None:
         """Unavailable if it is not so in time, or was removed."""
@@ -107,12 +108,15 @@ class Member:
         """Until it knows itself that it counts: a learner answers no reads. Unavailable as `wait_healthy`."""
         await self._wait(within, lambda state: state.healthy and not state.learner)
 
-    async def _wait(self, within: float, holds: Callable[[MemberState], bool]) -> None:
+    async def _wait(self, within: float, holds: Callable[[MemberState], bool], *, hopeful: bool = True) -> None:
+        """hopeful: one that has died may live after its next start."""
         try:
             async with asyncio.timeout(within):
                 while not holds(self.state):
                     if self._keeper is None or self.state.phase == "removed":
                         raise Unavailable(f"this manager's etcd does not run: {self.state.problem or 'it was stopped'}")
+                    if self.state.phase == "failed" and not hopeful:
+                        raise Unavailable(f"this manager's etcd cannot be started: {self.state.problem}")
                     await self.wait_change()
         except TimeoutError as error:
             why = self.state.problem or ("it is a learner still" if self.state.learner else "it does not answer")

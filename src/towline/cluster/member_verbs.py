@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import msgspec
 
 from towline.cluster import etcd_wire as wire
 from towline.cluster.etcd_gateway import EtcdRefusal, Gateway
-from towline.model.errors import Conflict, Failure, NotFound, TowlineError, Unavailable
+from towline.model.errors import Conflict, NotFound, TowlineError, Unavailable
 
 _T = TypeVar("_T")
-_SHA = hashlib.sha256().digest_size
 _WAIT = ("in sync with leader", "too many learner", "unhealthy cluster")
 _PAUSE, _LONG = 0.2, 120.0  # seconds
 NO_LEADER = "no leader"
@@ -85,15 +82,6 @@ class _Alarms(msgspec.Struct, frozen=True):
     alarms: tuple[_Alarm, ...] = ()
 
 
-class _Blob(msgspec.Struct, frozen=True):
-    blob: bytes = b""
-
-
-class _BlobLine(msgspec.Struct, frozen=True):
-    result: _Blob = _Blob()
-    error: wire.StreamError | None = None
-
-
 class Members:
     """By way of any member that is no learner. Everything raises Unavailable when there is no quorum."""
 
@@ -150,49 +138,6 @@ class Members:
             if alarm.alarm == "NOSPACE":
                 disarm: dict[str, object] = {"action": "DEACTIVATE", "memberID": alarm.member, "alarm": "NOSPACE"}
                 await self._ask("maintenance/alarm", disarm, object)
-
-    async def snapshot(self, path: str) -> int:
-        """A backup of everything, secrets too, to a file (0600); its size in bytes. Failure if it cannot be written.
-
-        A file that is there is replaced when the new one is whole, by etcd's own hash.
-        """
-        part = f"{path}.part"
-        try:
-            fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                size = await self._copy(fd)
-                await asyncio.to_thread(os.fsync, fd)
-            finally:
-                os.close(fd)
-            os.replace(part, path)
-        except OSError as error:
-            raise Failure(f"cannot write the backup {path}: {(error.strerror or '').lower()}") from error
-        finally:
-            with suppress(OSError):
-                os.unlink(part)
-        return size
-
-    async def _copy(self, fd: int) -> int:
-        digest, held, size = hashlib.sha256(), b"", 0
-        stream = await self._gateway.stream("maintenance/snapshot", {})
-        try:
-            while True:
-                line = msgspec.json.decode(await stream.line(), type=_BlobLine, strict=False)
-                if line.error is not None:
-                    raise Unavailable(f"etcd: the backup ended: {line.error.message}")
-                os.write(fd, line.result.blob)
-                size += len(line.result.blob)
-                held += line.result.blob
-                digest.update(held[:-_SHA])
-                held = held[-_SHA:]
-        except msgspec.MsgspecError as error:
-            raise Unavailable(f"etcd: a line of the backup is not etcd's: {error}") from error
-        except Unavailable:
-            if size <= _SHA or held != digest.digest():
-                raise
-        finally:
-            stream.close()
-        return size
 
     async def _add(self, peer_url: str) -> Added:
         members = await self.list()

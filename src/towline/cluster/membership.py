@@ -20,6 +20,7 @@ from towline.cluster.kept_identity import KeptIdentity
 from towline.cluster.managership import Managership
 from towline.cluster.news import news
 from towline.cluster.renewal import Renewal
+from towline.cluster.restoring import Restoration
 from towline.cluster.secure_file import SecureFile
 from towline.cluster.surroundings import Surroundings
 from towline.cluster.tasks import begin
@@ -42,6 +43,7 @@ class Membership:
         self._files = files
         self._around = around
         self._link = BestLink(files, identity.managers)
+        self._link.remote.era = identity.era
         self._managing = Managership(
             self._kept,
             files,
@@ -86,6 +88,11 @@ class Membership:
         """A new cluster, of which this is the first node."""
         await self._others(())
         await self._managing.build(lambda stack: stack.found(cluster, secrets, node))
+
+    async def restored(self, what: Restoration) -> None:
+        """A cluster that is put back, of which this is the first manager."""
+        await self._others(())
+        await self._managing.build(lambda stack: stack.restored(what))
 
     async def arrive(self) -> None:
         """A cluster that was joined: as a manager it runs what managers run. If that fails the cluster is told, if it
@@ -176,8 +183,21 @@ class Membership:
 
     # what managers say
 
+    def _begin_era(self, era: int) -> None:
+        """The cluster goes on from an earlier state, or from one manager's: those of before are not listened to."""
+        log.warning("the cluster was restored, or begun anew by one manager", extra={"fields": {"era": era}})
+        self._link.remote.era = era
+        try:
+            self._kept.note(era=era)
+        except TowlineError as error:
+            log.error("the cluster's era cannot be kept", extra={"fields": {"why": str(error)}})
+        if self.manager and not self._managing.works:
+            self._later(self._managing.begin_anew(era))
+
     def _told(self, update: Update, before: ClusterCopy) -> None:
         """Managers publish Docker's events of the swarm."""
+        if update.cluster is not None and update.cluster.era > self.identity.era:
+            self._begin_era(update.cluster.era)
         if self._managing.works:
             for event in news(update, before, self._around.clock()):
                 self._around.publish(event)
@@ -207,6 +227,11 @@ class Membership:
             log.warning("this manager steps down later", extra={"fields": {"why": str(error)}})
         finally:
             self._stepping = False
+
+    def look_for(self, managers: tuple[str, ...]) -> None:
+        """host:port of those to ask from now on, until one of them names others. StoreError."""
+        self._kept.note(managers=managers)
+        self._link.remote.learn(managers)
 
     def _ask(self, role: Role) -> None:
         try:

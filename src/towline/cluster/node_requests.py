@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from aiohttp import web
 
-from towline.cluster.node_api import LARGEST_BODY
+from towline.cluster.node_api import ERA, LARGEST_BODY
 from towline.cluster.pki import ROLES
 from towline.model.cluster import Role
 from towline.model.errors import InvalidParameter
@@ -51,6 +51,12 @@ def address_of(request: web.Request) -> str:
     if text.startswith("::ffff:"):
         return str(IPv6Address(text).ipv4_mapped or text)
     return text
+
+
+def era_of(request: web.Request) -> int:
+    """What the caller knows of the cluster's era; 0 for what is no number."""
+    text = request.headers.get(ERA, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
 
 
 def caller_of(request: web.Request) -> Caller | None:

@@ -81,8 +81,11 @@ class Reclaim:
         state, now = self._feed.state, self._monotonic()
         silent = {node_id for node_id in state.nodes_with_remains() if node_id not in state.alive}
         self._down = {node_id: self._down.get(node_id, now) for node_id in silent}
+        settling = state.settling is not None
         due = [
-            node_id for node_id, since in self._down.items() if node_id not in state.nodes or now - since >= self._grace
+            node_id
+            for node_id, since in self._down.items()
+            if node_id not in state.nodes or (now - since >= self._grace and not settling)
         ]
         for node_id in due:
             if taken := await self.take_back(node_id):
@@ -92,7 +95,10 @@ class Reclaim:
         seen = state.base_changed
         try:
             await self._feed.until(
-                lambda state: state.base_changed != seen or not self._leader.leading, min(left, default=_LONG)
+                lambda state: (
+                    state.base_changed != seen or not self._leader.leading or (state.settling is not None) != settling
+                ),
+                min([seconds for seconds in left if seconds > 0], default=_LONG),
             )
         except Unavailable:
             return

@@ -32,7 +32,7 @@ from towline.cluster.node_api import (
     Text,
     refused,
 )
-from towline.cluster.node_requests import address_of, body_of, caller_of
+from towline.cluster.node_requests import address_of, body_of, caller_of, era_of
 from towline.cluster.server_streams import SLOW, Streams
 from towline.model.cluster import Block, Role
 from towline.model.errors import Failure, Forbidden, TowlineError, Unavailable
@@ -130,6 +130,7 @@ class NodeApi:
             web.post("/v1/publish", self._node(self._publish)),
             web.get("/v1/published", self._node(lambda node, _: self._managing.published(node))),
             web.post("/v1/blocks/lease", self._node(self._lease)),
+            web.post("/v1/blocks/claim", self._node(self._claim)),
             web.post("/v1/blocks/return", self._node(self._return)),
             web.get("/v1/blocks", self._node(lambda node, _: self._managing.blocks(node))),
             web.post("/v1/renew", self._node(self._renew)),
@@ -159,7 +160,7 @@ class NodeApi:
         return handle
 
     async def _who(self, request: web.Request, role: Role) -> str:
-        """The asking node's id. Forbidden."""
+        """The asking node's id. Forbidden; Unavailable if it knows of a later era of the cluster."""
         caller = caller_of(request)
         if caller is None:
             raise Forbidden("a certificate of a node of this cluster is needed")
@@ -169,6 +170,11 @@ class NodeApi:
             raise Forbidden("the certificate has expired: let the node leave, and join again")
         if role == "manager" and caller.role != "manager":
             raise Forbidden("only a manager may ask for this")
+        if era_of(request) > self._managing.era:
+            raise Unavailable(
+                "this manager has what the cluster was before it was restored, or begun anew by another manager: let "
+                "it leave with --force, and join again"
+            )
         wanted = await self._managing.recognise(caller.node)
         if role == "manager" and wanted != "manager":
             raise Forbidden(f"node {caller.node} is no manager any more")
@@ -206,6 +212,9 @@ class NodeApi:
     async def _lease(self, node: str, request: web.Request) -> object:
         said = await body_of(request, BlockRequest)
         return await self._managing.lease_block(node, said.network, said.subnet, said.address)
+
+    async def _claim(self, node: str, request: web.Request) -> object:
+        return await self._managing.claim_block(node, await body_of(request, Block))
 
     async def _return(self, node: str, request: web.Request) -> None:
         await self._managing.return_block(node, await body_of(request, Block))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 
-from towline.cluster.backing import Backing
+from towline.cluster import codec
+from towline.cluster.backing import Backing, MemberRemoved
+from towline.cluster.backup import write
 from towline.cluster.bootstrap import bootstrap
 from towline.cluster.client import RemoteLink
 from towline.cluster.contract import Etcd
@@ -16,7 +19,9 @@ from towline.cluster.identity import Identity, IdentityFiles
 from towline.cluster.ids import new_id
 from towline.cluster.manager import Manager
 from towline.cluster.own_etcd import OwnEtcd
+from towline.cluster.restoring import Restoration, put_back
 from towline.cluster.server import NodeApi
+from towline.cluster.settling import ALONE
 from towline.model.cluster import Cluster, Node, Role, Secrets
 from towline.policy.swarm_address import HostPort
 from towline.policy.swarm_spec import cert_expiry
@@ -71,6 +76,18 @@ class Stack:
         await bootstrap(etcd, cluster, secrets, node, ingress_id=new_id(), now=self._clock())
         await self._run(etcd)
 
+    async def restored(self, what: Restoration) -> None:
+        """A cluster of which there was a backup. Unavailable, Conflict."""
+        etcd = self._etcd = await self._backing.begin(what.secrets, cert_expiry(what.cluster.spec))
+        await put_back(etcd, what)
+        await self._run(etcd)
+
+    async def backup(self) -> bytes:
+        """`cluster.backup`, read with a quorum. Unavailable."""
+        assert self._etcd is not None
+        found = await self._etcd.range(codec.PREFIX)
+        return await asyncio.to_thread(write, found.items, revision=found.revision, now=self._clock())
+
     async def enlist(self, link: RemoteLink) -> None:
         """One more manager, for which the others make room. Goes on where an earlier one was cut short."""
         await self._run(await self._backing.enlist(link))
@@ -78,17 +95,14 @@ class Stack:
 
     async def resume(self, *, alone: bool = False) -> None:
         """With what is there. alone: this manager is the only one from now on. MemberRemoved, Unavailable, Conflict."""
-        await self._run(await self._backing.resume(alone=alone))
+        await self._run(await self._backing.resume(alone=alone), alone=alone)
         await self.manager.nodes.set_manager(self._identity.node, self._address)
-        for node in list(self.manager.state.nodes.values()) if alone else ():
-            if node.manager_address and node.id != self._identity.node:
-                await self.manager.nodes.set_manager(node.id, "")
 
     @property
     def _address(self) -> str:
         return str(HostPort(self._identity.advertise, self._identity.port))
 
-    async def _run(self, etcd: Etcd) -> None:
+    async def _run(self, etcd: Etcd, *, alone: bool = False) -> None:
         self._etcd = etcd
         self._feed = Feed(etcd)
         self._manager = Manager(self._identity.node, etcd, self._feed, sign=self._sign, new_id=new_id)
@@ -102,6 +116,10 @@ class Stack:
         )
         self._feed.start()
         await self._feed.until(lambda state: state.cluster is not None, _READ)
+        if alone:
+            await self._manager.nodes.begin_era(self._identity.era, self._identity.node, ALONE, etcd)
+        elif self._manager.era < self._identity.era:
+            raise MemberRemoved("what this manager has of etcd is of before the cluster was restored, or begun anew")
         self._manager.start()
         self._backing.accompany(self._manager, lambda: self.well)
         await self._api.start(self._identity.listen, self._identity.port)

@@ -25,7 +25,8 @@ from towline.model.service import Service
 class State:
     """revision: up to which every change has been applied. base_changed: that of the last change in scope "base".
 
-    leader: id of the node that is it, or "". managers: nodes with a manager_address. networks, peers, blocks, services:
+    leader: id of the node that is it, or "". managers: nodes with a manager_address. settling, settled:
+    `cluster.settling`. networks, peers, blocks, services:
     indexes. unreadable: key -> why, of records that this release cannot read: plans that need all of a kind refuse
     then. All may be read freely between two turns of the event loop.
     """
@@ -44,6 +45,8 @@ class State:
         self.services = ServiceIndex()
         self.last_vni = 0
         self.leader = ""
+        self.settling: codec.Settling | None = None
+        self.settled: set[str] = set()
         self.unreadable: dict[str, str] = {}
         self._versions: dict[str, KeyValue] = {}
         self.apply(revision, tuple(items))
@@ -127,6 +130,10 @@ class State:
                     self.last_vni = record.last_vni
             case codec.Leader():
                 self.leader = record.node
+            case codec.Settling():
+                self.settling = record
+            case codec.Settled():
+                self.settled.add(record.node)
 
     def _put_node(self, node: Node) -> None:
         self.nodes[node.id] = node
@@ -162,3 +169,7 @@ class State:
                 self.secrets = None
             case codec.LEADER:
                 self.leader = ""
+            case codec.SETTLING:
+                self.settling = None
+            case codec.SETTLED:
+                self.settled.discard(rest)

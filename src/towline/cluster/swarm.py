@@ -22,7 +22,7 @@ from towline.model.cluster import (
     Swarm,
     SwarmState,
 )
-from towline.model.errors import Conflict, TowlineError, Unavailable
+from towline.model.errors import Conflict, InvalidParameter, TowlineError, Unavailable
 from towline.model.network import Network, SubnetStatus
 from towline.model.requests import (
     Created,
@@ -30,15 +30,18 @@ from towline.model.requests import (
     CreateService,
     InitSwarm,
     JoinSwarm,
+    RestoreCluster,
     UpdateService,
     UpdateSwarm,
 )
 from towline.model.service import Service, ServiceStatus
 from towline.policy import swarm as policy
+from towline.policy.swarm_address import remote_address
 
 if TYPE_CHECKING:
     from towline.cluster.answers import Answers
     from towline.cluster.membership import Membership
+    from towline.cluster.restoring import Restoration
 
 log = logging.getLogger(__name__)
 
@@ -191,6 +194,65 @@ class SwarmNode:
         busy = self._joining is not None and not self._joining.done()
         if self._membership is not None or busy or self._files.exists():
             raise Unavailable(policy.SWARM_EXISTS)
+
+    async def backup_cluster(self) -> bytes:
+        return await self._manager().backup()
+
+    async def restore_cluster(self, request: RestoreCluster, backup: bytes) -> str:
+        from towline.cluster import restoring
+        from towline.cluster.backup import read
+
+        async with self._one:
+            found = await asyncio.to_thread(read, backup)
+            old, describe, now = self._membership, self._around.describe, self._around.clock()
+            if old is None:
+                self._check_free()
+                asked = InitSwarm(request.listen_addr, request.advertise_addr, request.data_path_addr)
+                plan = policy.resolve_init(asked, await self._around.interfaces(), self._around.default_advertise)
+                what = restoring.for_new(found, plan, describe(), now)
+                self._files.begin(what.identity, what.credentials)
+                await self._begin(what.identity, lambda membership: membership.restored(what))
+            else:
+                what = restoring.for_member(found, old.identity, describe(), now)
+                if old.answers.state().control and not request.force:
+                    raise Conflict(policy.RESTORE_WORKS)
+                await self._replace(old, what)
+            log.warning("the cluster was restored from a backup", extra={"fields": {"cluster": what.cluster.id}})
+            return what.identity.node
+
+    async def set_managers(self, addresses: Sequence[str]) -> None:
+        if self._membership is None:
+            raise Unavailable(policy.NO_SWARM)
+        if not addresses:
+            raise InvalidParameter("at least one manager's address is needed: host[:port]")
+        self._membership.look_for(tuple(str(remote_address(text)) for text in addresses))
+
+    async def _replace(self, old: Membership, what: Restoration) -> None:
+        """The cluster that is put back in place of what this node has of it; if that fails, all is as before."""
+        held = self._files.credentials()
+        await old.close()
+        membership: Membership | None = None
+        aside = False
+        try:
+            self._files.put_member_aside()
+            aside = True
+            self._files.save(what.identity)
+            self._files.save_certificate(what.credentials.certificate, what.credentials.key)
+            membership = self._made(what.identity)
+            await membership.restored(what)
+            membership.start()
+        except BaseException:
+            if membership is not None:
+                await membership.close()
+            if aside:
+                self._files.take_member_back()
+            self._files.save(old.identity)
+            self._files.save_certificate(held.certificate, held.key)
+            self._membership = self._made(old.identity)
+            self._membership.start()
+            raise
+        self._membership = membership
+        await membership.agent.known(_FIRST_REPORT)
 
     async def leave_swarm(self, *, force: bool) -> None:
         async with self._one:

@@ -11,7 +11,7 @@ from typing import Protocol
 from towline.model.cluster import ClusterStatus, HostInterface, NetworkPeer, NodeSpec, NodeStatus, Swarm, SwarmState
 from towline.model.errors import Unavailable
 from towline.model.network import SubnetStatus
-from towline.model.requests import CreateService, InitSwarm, JoinSwarm, UpdateService, UpdateSwarm
+from towline.model.requests import CreateService, InitSwarm, JoinSwarm, RestoreCluster, UpdateService, UpdateSwarm
 from towline.model.service import Service, ServiceStatus
 from towline.policy import swarm as policy
 
@@ -44,6 +44,20 @@ class ClusterEngine(Protocol):
     async def join_swarm(self, request: JoinSwarm) -> None:
         """Unavailable(SWARM_EXISTS), then `policy.swarm.resolve_join`; Unavailable(JOIN_TIMEOUT) after 20 s: it goes on
         in the background."""
+        ...
+
+    async def backup_cluster(self) -> bytes:
+        """Everything that the cluster is, secrets too; read with a quorum. On a manager."""
+        ...
+
+    async def restore_cluster(self, request: RestoreCluster, backup: bytes) -> str:
+        """Go on with the cluster of a backup, on this node as its only manager; the node's id. InvalidParameter for
+        what is no backup, Conflict if this node is in another cluster, or a manager that works (unless force)."""
+        ...
+
+    async def set_managers(self, addresses: Sequence[str]) -> None:
+        """Where this node looks for managers from now on: hosts with optional ports. Unavailable(NO_SWARM),
+        InvalidParameter."""
         ...
 
     async def leave_swarm(self, *, force: bool) -> None:
@@ -121,6 +135,15 @@ class NoCluster:
     async def join_swarm(self, request: JoinSwarm) -> None:
         policy.resolve_join(request, await self._interfaces())
         raise _none()
+
+    async def backup_cluster(self) -> bytes:
+        raise policy.not_a_manager(self.state)
+
+    async def restore_cluster(self, request: RestoreCluster, backup: bytes) -> str:
+        raise _none()
+
+    async def set_managers(self, addresses: Sequence[str]) -> None:
+        raise Unavailable(policy.NO_SWARM)
 
     async def leave_swarm(self, *, force: bool) -> None:
         raise Unavailable(policy.NO_SWARM)

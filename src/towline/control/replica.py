@@ -146,7 +146,10 @@ class Replica:
     async def set_networks(self, puts: Sequence[Network], gone: Sequence[str]) -> None:
         for network_id in gone:
             await self._disconnect_all(network_id)
-        await self._writer.submit(lambda view: self._mirror.plan(view, puts, gone))
+        if gone:  # first: a new one may have the subnets of one that is gone
+            await self._writer.submit(lambda view: self._mirror.plan(view, (), gone))
+        if puts:
+            await self._writer.submit(lambda view: self._mirror.plan(view, puts, ()))
         for network_id in (*(network.id for network in puts), *gone):
             self._names.names_changed(network_id)
         self._mesh.changed()

@@ -10,7 +10,8 @@ from towline.model.network import Pool
 
 _SHARE = 4
 """A block is at most 1 / 2**4 of what is still free."""
-_LARGEST = {False: 24, True: 112}
+LARGEST = {False: 24, True: 112}
+"""Prefix length of the largest block: of IPv4, of IPv6."""
 _KEPT_FREE = 1 << 16
 """The lowest addresses of an IPv6 subnet that blocks are made of last: a block's worth."""
 
@@ -22,7 +23,7 @@ def block_length(subnet: Prefix, given_out: int) -> int:
     """
     free = max(subnet.size - given_out, 1)
     order = max(free.bit_length() - 1 - _SHARE, 0)
-    return max(subnet.bits - order, _LARGEST[subnet.v6], subnet.length)
+    return max(subnet.bits - order, LARGEST[subnet.v6], subnet.length)
 
 
 def plan_block(pool: Pool, taken: PrefixSet, given_out: int) -> Prefix | None:

@@ -72,7 +72,11 @@ class Alive(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Cluster(msgspec.Struct, frozen=True, omit_defaults=True):
-    """spec: Docker's Spec as sent, with defaults filled in. ca: certificate of the root, PEM. pools: CIDR."""
+    """spec: Docker's Spec as sent, with defaults filled in. ca: certificate of the root, PEM. pools: CIDR.
+
+    era: rises each time that something of the cluster's past is lost: a backup was put back, or one manager went on
+    alone. Seconds since the epoch of that, 0: never. Nodes do not listen to managers of an earlier one.
+    """
 
     id: str
     created: int
@@ -83,6 +87,7 @@ class Cluster(msgspec.Struct, frozen=True, omit_defaults=True):
     subnet_size: int = 24
     data_path_port: int = DATA_PATH_PORT
     index: int = 0
+    era: int = 0
 
 
 class Secrets(Masked, frozen=True):

@@ -139,6 +139,15 @@ class JoinSwarm(Masked, frozen=True):
     availability: str = ""
 
 
+class RestoreCluster(msgspec.Struct, frozen=True):
+    """Addresses as of InitSwarm, for a node that is in no cluster. force: also on a manager that works."""
+
+    listen_addr: str = "0.0.0.0:2377"
+    advertise_addr: str = ""
+    data_path_addr: str = ""
+    force: bool = False
+
+
 class UpdateSwarm(msgspec.Struct, frozen=True):
     """POST /swarm/update. version: the cluster's index that the client saw. spec: Docker's Spec, as sent."""
 

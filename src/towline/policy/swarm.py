@@ -43,6 +43,10 @@ JOIN_TIMEOUT = (
 LOCKED = (
     'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it.'
 )
+RESTORE_WORKS = (
+    "this manager works, and a restore throws away whatever the cluster has become since the backup. If that is what "
+    "you want, stop the daemons of the other managers and use --force"
+)
 CERTIFICATES_EXPIRED = "Swarm certificates have expired. To replace them, leave the swarm and join again."
 NOT_LOCKED = "swarm is not locked"
 OUT_OF_SEQUENCE = "rpc error: code = Unknown desc = update out of sequence"

@@ -23,6 +23,7 @@ from towline.api.wire_swarm import GO_INIT, GO_JOIN, GO_SPEC, GO_UNLOCK, tls_inf
 from towline.model.cluster import NetworkPeer, NodeSpec, SwarmState
 from towline.model.errors import InvalidParameter, Unavailable
 from towline.model.network import Network
+from towline.model.requests import RestoreCluster
 from towline.policy import swarm as texts
 from towline.store.contract import Put
 
@@ -369,3 +370,19 @@ async def test_a_second_manager_and_a_worker_are_counted(socket: str, cluster: F
     cluster.put(member("w" * 25, "worker"))
     info = (await ask(socket, "GET", "/info")).json["Swarm"]
     assert (info["Nodes"], info["Managers"]) == (3, 2)
+
+
+async def test_a_backup_goes_out_and_comes_back_as_bytes(cluster: FakeSwarm, socket: str) -> None:
+    refused = await ask(socket, "GET", "/towline/v1/cluster/backup")
+    assert refused.status == 503
+    assert (await ask(socket, "POST", "/towline/v1/cluster/managers", {"managers": ["x"]})).status == 503
+    assert (await ask(socket, "POST", "/swarm/init", INIT)).json == OWN_ID
+    answer = await ask(socket, "GET", "/towline/v1/cluster/backup")
+    assert (answer.status, answer.body) == (200, b"a backup")
+    assert answer.headers["content-type"] == "application/octet-stream"
+    path = "/towline/v1/cluster/restore?advertise-addr=eth0&force=1"
+    assert (await ask(socket, "POST", path, b"something else")).status == 400
+    assert (await ask(socket, "POST", path, answer.body)).json == {"node": "n" * 25}
+    assert cluster.restored == RestoreCluster("0.0.0.0:2377", "eth0", "", force=True)
+    assert (await ask(socket, "POST", "/towline/v1/cluster/managers", {"managers": ["192.0.2.9"]})).status == 200
+    assert cluster.told == ("192.0.2.9",)

@@ -258,3 +258,25 @@ async def test_files_that_cannot_be_read_are_told(cluster: FakeManaging, api: No
     async with linked(files, api.port) as link:
         with pytest.raises(Unavailable, match="this node's certificate cannot be used"):
             await link.blocks()
+
+
+async def test_a_manager_of_the_past_is_passed_over(
+    cluster: FakeManaging, manager: IdentityFiles, tmp_path: Path
+) -> None:
+    """This node has heard that the cluster was restored; one manager has not."""
+    node = cluster.certified(tmp_path)
+    past = FakeManaging()
+    past.id, past.root, past.members = cluster.id, cluster.root, cluster.members
+    cluster.past = 7
+    async with (
+        serving(past, manager) as old,
+        serving(cluster, manager) as new,
+        linked(node, old.port, new.port) as link,
+    ):
+        link.era = 7
+        assert await link.published()
+        assert [verb for _, verb, _ in cluster.calls] == ["published"]
+        assert not past.calls
+        link.learn([f"{HOST}:{old.port}"])
+        with pytest.raises(Unavailable, match="what the cluster was before it was restored"):
+            await link.published()
