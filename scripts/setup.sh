@@ -10,10 +10,11 @@ cd "$(dirname "$0")/.."
 # etcd-server: the cluster's store, a child process of managers; etcd-client: tests look at it with etcdctl.
 # qemu-system-x86, kmod: the machine of the vm ring; wireguard-tools: a witness.
 # wireguard-go: encrypts where the kernel has no WireGuard.
+# faketime: clocks that jump.
 # systemd: systemd-analyze checks our units; it is not started.
 packages="python3-venv nftables iproute2 iptables iputils-ping procps util-linux docker.io busybox-static netavark
   containernetworking-plugins firewalld dbus openssl systemd etcd-server etcd-client qemu-system-x86 kmod
-  wireguard-go wireguard-tools"
+  wireguard-go wireguard-tools faketime"
 missing=""
 if command -v dpkg-query >/dev/null 2>&1; then
   for package in $packages; do

@@ -17,7 +17,8 @@ from towline.model.errors import Failure, InvalidParameter, Unavailable
 from towline.policy.swarm import JoinPlan
 from towline.policy.swarm_address import HostPort
 
-_CONNECT, _ANSWER = 3.0, 15.0
+_CONNECT, _ANSWER = 10.0, 20.0
+"""Seconds. Fifty that join at once wait for each other's handshakes; Docker gives a join 20 s."""
 
 
 async def join(plan: JoinPlan, description: Description) -> tuple[Identity, Credentials]:
