@@ -22,6 +22,7 @@ from towline.control.encryption import Encryption
 from towline.control.endpoints import EndpointPlanner
 from towline.control.events import EventBus
 from towline.control.explain import Explainer
+from towline.control.explain_services import ServiceExplainer
 from towline.control.flows import FlowSweeper
 from towline.control.forwarding import Forwarding
 from towline.control.global_joins import GlobalJoins
@@ -271,6 +272,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
     seat.cluster = swarm
     replica.on_local_change, replica.on_service_change = swarm.local_change, members.changed
     recovery = Recovery(sandboxes, view, writer=writer, kernel=kernel, ports=ports, runtime=parts.runtime)
+    explained = ServiceExplainer(view, kernel.inner, drivers, lambda: replica.down)
     controller = Controller(
         config,
         daemon_id=daemon_id,
@@ -284,7 +286,9 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         sandboxes=sandboxes,
         membership=membership,
         recovery=recovery,
-        explainer=Explainer(view, kernel, drivers, holds=parts.ports.holds, namespace_gone=namespace_gone),
+        explainer=Explainer(
+            view, kernel, drivers, services=explained, holds=parts.ports.holds, namespace_gone=namespace_gone
+        ),
         names_check=names_check,
         mesh=mesh,
         dns=parts.dns,

@@ -166,6 +166,22 @@ async def test_what_the_kernel_refuses_is_tried_again(world: World, node: tuple[
     await until(lambda: slots(world, netns(engine, "aa")) == {"10.0.0.201"})
 
 
+async def test_the_way_is_explained(world: World, node: tuple[Controller, FakeGlobals]) -> None:
+    engine, cluster = node
+    await cluster.replica.set_services([WEB], [])
+    await start(engine, asking("aa", "ov"))
+    (path, _) = await engine.explain("aa")
+    assert ("service", "web at 10.0.0.100: no member runs, so connections are refused", "") in [
+        (step.object, step.text, step.problem) for step in path.steps
+    ]
+    await cluster.replica.set_peers(OV.id, [M1, M2], [])
+    await until(lambda: bool(slots(world, netns(engine, "aa"))))
+    world.inner.nft(netns(engine, "aa")).flush()
+    (path, _) = await engine.explain("aa")
+    assert path.steps[-1].text == "web at 10.0.0.100 leads to 10.0.0.201, 10.0.0.202"
+    assert path.steps[-1].problem == "its rules for services are not as they should be"
+
+
 # the mesh
 
 

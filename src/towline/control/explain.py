@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from towline.control.compare import compare_bridge, compare_interface
+from towline.control.explain_services import ServiceExplainer
 from towline.control.explain_tunnel import tunnel_steps
 from towline.dns.config import RESOLVER
 from towline.drivers.registry import Drivers
@@ -34,12 +35,14 @@ class Explainer:
         kernel: Kernel,
         drivers: Drivers,
         *,
+        services: ServiceExplainer,
         holds: Callable[[str, str, int], bool],
         namespace_gone: Callable[[str], None],
     ) -> None:
         self._view = view
         self._kernel = kernel
         self._drivers = drivers
+        self._services = services
         self._holds = holds
         self._namespace_gone = namespace_gone
 
@@ -95,6 +98,7 @@ class Explainer:
             yield from tunnel_steps(network, tunnel, self._view, self._kernel)
         yield _rules(endpoint, will.elements, members)
         yield from self._ports(sandbox, endpoint, members)
+        yield from self._services.steps(sandbox, endpoint, network)
 
     def _ports(self, sandbox: Sandbox, endpoint: Endpoint, members: Members) -> Iterator[PathStep]:
         for member in members_of(sandbox, self._view, self._drivers):

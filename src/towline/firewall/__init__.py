@@ -5,6 +5,7 @@ from towline.firewall.elements import PublishedPort as PublishedPort
 from towline.firewall.elements import data_path_elements as data_path_elements
 from towline.firewall.elements import endpoint_elements as endpoint_elements
 from towline.firewall.elements import guards as guards
+from towline.firewall.elements import mesh_address_elements as mesh_address_elements
 from towline.firewall.elements import network_elements as network_elements
 from towline.firewall.elements import published_elements as published_elements
 from towline.firewall.elements import secure_elements as secure_elements

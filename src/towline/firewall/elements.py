@@ -111,6 +111,12 @@ def endpoint_elements(
     return tuple(elements)
 
 
+def mesh_address_elements(addresses: Iterable[str]) -> tuple[Element, ...]:
+    """The addresses, bare or CIDR, at which this host's networks reach the routing mesh's sandbox."""
+    packed = [keys.address(text.partition("/")[0]) for text in addresses]
+    return tuple(Element(INET, "meshes4" if len(each) == 4 else "meshes6", each) for each in packed)
+
+
 def guards(element: Element, ports: Collection[str]) -> bool:
     """Whether it restrains one of these bridge ports."""
     tables = {True: OVERLAY, False: BRIDGE}

@@ -60,6 +60,7 @@ def family_sets() -> tuple[Set, ...]:
             Set(f"open{n}", ("ifname",), comment="bridges that anybody may reach directly"),
             Set(f"routed{n}", ("ifname",), comment="bridges that are routed, no NAT"),
             Set(f"allow{n}", ("ifname", "inet_proto", ip, "inet_service"), comment="published container ports"),
+            Set(f"meshes{n}", (ip,), comment="the routing mesh's sandbox: this host's networks go to it as this host"),
             Set(f"snat{n}", ("ifname",), (ip,), comment="bridge: source address of what leaves it"),
             Set(f"dnat{n}", (ip, *service), target, comment="published ports of one host address"),
             Set(f"dnat{n}_any", service, target, comment="published ports of all host addresses"),

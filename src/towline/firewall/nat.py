@@ -115,9 +115,16 @@ def _postrouting() -> Chain:
                 "published, from the loopback",
                 (*IPV4.match, *member("bridges", OIFNAME), *equal(IP_SADDR_NET8, _LOOPBACK_NET), *dnat, Masquerade()),
             ),
+            *(_to_mesh(family) for family in IP_FAMILIES),
             *(rule for family in IP_FAMILIES for rule in _source(family)),
         ),
     )
+
+
+def _to_mesh(family: IpFamily) -> Rule:
+    """Other hosts have networks with the same addresses, and members on them."""
+    match = (*family.match, *member(f"meshes{family.suffix}", family.daddr), *member("bridges", IIFNAME))
+    return Rule("from a network of this host to the mesh", (*match, Masquerade()))
 
 
 def _source(family: IpFamily) -> tuple[Rule, ...]:

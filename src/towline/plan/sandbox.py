@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from towline.drivers.registry import Drivers
-from towline.firewall import PublishedPort, endpoint_elements, published_elements
+from towline.firewall import PublishedPort, endpoint_elements, mesh_address_elements, published_elements
 from towline.model.desired import Defaults, Interface
 from towline.model.endpoint import Published
 from towline.model.ruleset import Element
@@ -107,6 +107,8 @@ def _elements(member: Member) -> Iterable[Element]:
         router=mesh and member.network.ingress,
         hub=mesh and not member.network.ingress,
     )
+    if mesh and not member.network.ingress:
+        yield from mesh_address_elements(attachment.interface.addresses)
     for published in endpoint.published:
         yield from port_elements(member, published)
 
