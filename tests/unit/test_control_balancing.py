@@ -166,6 +166,46 @@ async def test_what_the_kernel_refuses_is_tried_again(world: World, node: tuple[
     await until(lambda: slots(world, netns(engine, "aa")) == {"10.0.0.201"})
 
 
+async def test_connecting_and_disconnecting_bring_and_take_the_rules(
+    world: World, node: tuple[Controller, FakeGlobals]
+) -> None:
+    engine, cluster = node
+    await cluster.replica.set_services([WEB], [])
+    await cluster.replica.set_peers(OV.id, [M1], [])
+    await start(engine, asking("aa", "bridge"))
+    path = netns(engine, "aa")
+    assert table(world, path, SERVICES) is None
+    await engine.connect("ov", "aa")
+    await until(lambda: slots(world, path) == {"10.0.0.201"})
+    await engine.disconnect("ov", "aa", force=False)
+    await until(lambda: table(world, path, SERVICES) is None)
+    assert await engine.diagnose() == []
+
+
+async def test_a_namespace_that_was_attached_keeps_nothing(world: World, node: tuple[Controller, FakeGlobals]) -> None:
+    engine, cluster = node
+    await cluster.replica.set_services([WEB], [])
+    world.sandboxes.add_foreign("/run/other")
+    await engine.create_sandbox(replace(asking("aa", "ov"), netns="/run/other", command=()))
+    assert table(world, "/run/other", SERVICES) is not None
+    await engine.stop_sandbox("aa", grace=0)
+    assert table(world, "/run/other", SERVICES) is None
+
+
+async def test_records_that_cannot_be_harm_no_others(world: World, node: tuple[Controller, FakeGlobals]) -> None:
+    engine, cluster = node
+    vips = (VirtualIP(OV.id, "10.0.0.999/24", "fe80::1%eth0/64"),)
+    wrong = Service(
+        "1" + SERVICE[1:], "wrong", created=1, vips=vips, ports=(ServicePort(70000, 8081), ServicePort(80, -1))
+    )
+    await cluster.replica.set_services([wrong, PUBLISHED], [])
+    await cluster.replica.set_peers(OV.id, [M1], [])
+    await start(engine, asking("aa", "ov"))
+    assert slots(world, netns(engine, "aa")) == {"10.0.0.201"}
+    await until(lambda: set(world.ports.held) >= PRESENT)
+    assert ("tcp", "0.0.0.0", 8081) not in world.ports.held
+
+
 async def test_the_way_is_explained(world: World, node: tuple[Controller, FakeGlobals]) -> None:
     engine, cluster = node
     await cluster.replica.set_services([WEB], [])

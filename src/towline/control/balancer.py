@@ -33,10 +33,12 @@ CHUNK = 32
 
 
 class _Applied(NamedTuple):
-    """started, ends: of which life of the sandbox, and with which interfaces; with others nothing is known."""
+    """started, ends: of which life of the sandbox, and with which interfaces; with others nothing is known. networks:
+    ids of those that it was on."""
 
     started: int
     ends: tuple[tuple[str, str], ...]
+    networks: frozenset[str]
     inner: Inner
 
 
@@ -103,15 +105,20 @@ class Balancer:
             await asyncio.sleep(GATHER)
             while self._dirty and not self._closed:
                 networks, self._dirty = self._dirty, set()
-                touched = dict.fromkeys(e.sandbox for n in networks for e in self._view.endpoints_of(n) if e.ifname)
                 self._applied = {key: known for key, known in self._applied.items() if self._view.sandbox(key)}
-                concerned = [sandbox_id for sandbox_id in touched if self._is_concerned(sandbox_id)]
+                concerned = [sandbox_id for sandbox_id in self._on(networks) if self._is_concerned(sandbox_id)]
                 for start in range(0, len(concerned), CHUNK):
                     await self._bring(concerned[start : start + CHUNK])
         except TowlineError as error:  # the daemon is shutting down
             log.info("services are not looked after any more", extra={"fields": {"why": str(error)}})
         finally:
             self._task = None
+
+    def _on(self, networks: set[str]) -> dict[str, None]:
+        """Sandboxes that are on one of these networks, or were when they were looked at last."""
+        now = (e.sandbox for n in networks for e in self._view.endpoints_of(n) if e.ifname)
+        before = (key for key, known in self._applied.items() if known.inner != NOTHING and known.networks & networks)
+        return dict.fromkeys((*now, *before))
 
     def _is_concerned(self, sandbox_id: str) -> bool:
         known = self._applied.get(sandbox_id)
@@ -145,7 +152,8 @@ class Balancer:
         return lost
 
     def _bring_one(self, sandbox: Sandbox, inner: Inner) -> tuple[str, ...]:
-        ends = tuple((e.id, e.ifname) for e in self._view.endpoints_in(sandbox.id))
+        endpoints = self._view.endpoints_in(sandbox.id)
+        ends = tuple((e.id, e.ifname) for e in endpoints)
         known = self._applied.get(sandbox.id)
         if known is None or (known.started, known.ends) != (sandbox.started, ends):
             self._keeper.ensure(sandbox.netns, inner)
@@ -153,7 +161,7 @@ class Balancer:
         else:
             self._change(sandbox.netns, known.inner, inner)
             gone = lost_members(known.inner, inner)
-        self._applied[sandbox.id] = _Applied(sandbox.started, ends, inner)
+        self._applied[sandbox.id] = _Applied(sandbox.started, ends, frozenset(e.network for e in endpoints), inner)
         return tuple(str(ip_address(packed)) for packed in sorted(gone))
 
     def _change(self, netns: str, before: Inner, after: Inner) -> None:

@@ -23,7 +23,7 @@ from towline.control.work import Work
 from towline.control.writer import Writer
 from towline.drivers.overlay import GATEWAY_NETWORK
 from towline.model.endpoint import Endpoint
-from towline.model.errors import Failure, Unavailable
+from towline.model.errors import Failure, TowlineError, Unavailable
 from towline.model.info import Finding
 from towline.model.network import Network
 from towline.model.sandbox import MESH, PortBinding, Sandbox
@@ -112,7 +112,9 @@ class Mesh:
                     await self._converge()
                 pause = FIRST_PAUSE
             except Exception as error:  # whatever it was, it is tried again
-                log.exception("the routing mesh is not as it should be", extra={"fields": {"error": str(error)}})
+                trace = None if isinstance(error, TowlineError) else error
+                fields = {"error": str(error)}
+                log.error("the routing mesh is not as it should be", extra={"fields": fields}, exc_info=trace)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._wake.wait()

@@ -20,6 +20,15 @@ def ifname(name: str) -> bytes:
     return name.encode().ljust(16, b"\0")
 
 
+def is_address(text: str) -> bool:
+    """Bare, without a scope."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
+
+
 def address(text: str) -> bytes:
     """4 or 16 bytes, big endian."""
     return ip_address(text).packed

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from towline.drivers.registry import Drivers
 from towline.firewall.balance import Backend, MeshPort, mesh_elements, mesh_table, services_table, vip_elements
+from towline.firewall.keys import is_address
 from towline.firewall.returns import RETURN_MARK, RETURN_MASK, Mesh, returns_elements, returns_tables
 from towline.model.cluster import Peer
 from towline.model.endpoint import Endpoint
@@ -17,6 +18,7 @@ from towline.model.ruleset import Element, Table
 from towline.model.sandbox import MESH, Sandbox
 from towline.model.service import Service
 from towline.model.view import View
+from towline.plan.mesh import usable_ports
 
 _DEFAULT_MTU = 1500
 
@@ -65,8 +67,8 @@ class Balance:
         for service in self._view.services_on(network_id):
             vip = service.vip_on(network_id)
             for cidr in (vip.ipv4, vip.ipv6) if vip is not None and service.mode == "vip" else ():
-                if cidr:
-                    yield from vip_elements(cidr.partition("/")[0], self.members(service, network_id))
+                if is_address(address := _bare(cidr)):
+                    yield from vip_elements(address, self.members(service, network_id))
 
     def members(self, service: Service, network_id: str) -> list[Backend]:
         """In an order that all nodes agree on."""
@@ -91,10 +93,9 @@ class Balance:
 
     def _ports(self, network_id: str) -> Iterator[Element]:
         for service in self._view.services():
-            for port in service.ingress_ports:
-                if port.published:
-                    place = MeshPort(port.protocol, port.published, port.target)
-                    yield from mesh_elements(place, self.members(service, network_id))
+            for port in usable_ports(service):
+                place = MeshPort(port.protocol, port.published, port.target)
+                yield from mesh_elements(place, self.members(service, network_id))
 
     def _mtu(self, endpoint: Endpoint, network: Network) -> int:
         attachment = self._drivers.get(network.driver).attach(network, endpoint)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from towline.drivers.endpoint import SYSCTLS
 from towline.model.endpoint import EndpointConfig
 from towline.model.network import SWARM, Network
 from towline.model.sandbox import MESH, PortBinding
+from towline.model.service import Service, ServicePort
 from towline.model.view import View
 
+_PORTS = 1 << 16
 INSIDE, OUTSIDE = "ingress-endpoint", f"gateway_{MESH}"
 """Names of its endpoints, Docker's (libnetwork network.go, default_gateway.go)."""
 
@@ -18,8 +22,15 @@ def ingress_network(view: View) -> Network | None:
 
 def published_ports(view: View) -> tuple[PortBinding, ...]:
     """Each once, in an order that depends on nothing else: what comes for a port goes to the same one inside."""
-    found = {(p.protocol, p.published) for service in view.services() for p in service.ingress_ports if p.published}
+    found = {(port.protocol, port.published) for service in view.services() for port in usable_ports(service)}
     return tuple(PortBinding(port, protocol, host_port=port) for protocol, port in sorted(found))
+
+
+def usable_ports(service: Service) -> Iterator[ServicePort]:
+    """Of those that every node publishes, those that can be: a record is what managers say."""
+    for port in service.ingress_ports:
+        if 0 < port.published < _PORTS and 0 < port.target < _PORTS:
+            yield port
 
 
 def mesh_config(network: Network) -> EndpointConfig:
