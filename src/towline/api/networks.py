@@ -13,6 +13,7 @@ from towline.api.gotext import parse_bool
 from towline.model.endpoint import Endpoint
 from towline.model.errors import InvalidParameter, NotFound
 from towline.model.network import Network
+from towline.model.sandbox import MESH
 from towline.policy import resolve
 from towline.policy.filters import NetworkFilter, PruneFilter, parse
 
@@ -138,13 +139,14 @@ def _refuse_on_worker(call: Call) -> None:
 
 
 def _live(call: Call, network_id: str) -> list[Endpoint]:
-    """Endpoints of sandboxes that run; the others have an identity, and are not there."""
-    endpoints = call.engine.endpoints_of(network_id)
-    return [endpoint for endpoint in endpoints if not endpoint.sandbox or _runs(call, endpoint.sandbox)]
+    """Of sandboxes that run, the routing mesh's among them; the others have an identity, and are not there."""
+    return [endpoint for endpoint in call.engine.endpoints_of(network_id) if _is_there(call, endpoint)]
 
 
-def _runs(call: Call, sandbox_id: str) -> bool:
-    sandbox = call.engine.sandbox(sandbox_id)
+def _is_there(call: Call, endpoint: Endpoint) -> bool:
+    if not endpoint.sandbox or endpoint.sandbox == MESH:
+        return not endpoint.sandbox or bool(endpoint.ifname)
+    sandbox = call.engine.sandbox(endpoint.sandbox)
     return sandbox is not None and sandbox.state == "running"
 
 
