@@ -1,8 +1,7 @@
-"""Services on one node, over a fake kernel and a fake cluster: rules in sandboxes, and the node's part of the mesh."""
+"""Services on one node, over a fake kernel and a fake cluster: rules in sandboxes."""
 
 from __future__ import annotations
 
-import asyncio
 import errno
 from collections.abc import AsyncIterator
 
@@ -11,30 +10,29 @@ from msgspec.structs import replace
 
 from tests.support.engine import World
 from tests.support.engine_sandboxes import asking, sandbox, start, until
-from tests.support.fake_ports import FakeSockets
-from tests.support.global_networks import FakeGlobals, clustered, elsewhere, overlay
+from tests.support.global_networks import FakeGlobals, clustered
+from tests.support.services_engine import (
+    INGRESS,
+    M1,
+    M2,
+    OV,
+    PRESENT,
+    PUBLISHED,
+    SERVICE,
+    WEB,
+    netns,
+    slots,
+    table,
+)
 from towline.control.controller import Controller
-from towline.firewall.balance import MESH as MESH_TABLE
 from towline.firewall.balance import SERVICES
 from towline.firewall.returns import EGRESS, RETURNS
-from towline.kernel.fake_nft import FakeTable
 from towline.model.cluster import Peer
 from towline.model.endpoint import Endpoint, EndpointConfig
-from towline.model.errors import Failure, NotFound
 from towline.model.inner import Detour
-from towline.model.ruleset import TableId
-from towline.model.sandbox import MESH, PortBinding
+from towline.model.sandbox import MESH
 from towline.model.service import Service, ServicePort, VirtualIP
 from towline.store.contract import Put
-
-OV = overlay()
-INGRESS = overlay(1, "ingress", ingress=True, attachable=False)
-SERVICE = "0serviceaaaaaaaaaaaaaaaa0"
-WEB = Service(SERVICE, "web", created=1, networks=(OV.id,), vips=(VirtualIP(OV.id, "10.0.0.100/24"),))
-PUBLISHED = replace(WEB, ports=(ServicePort(80, 8080), ServicePort(53, 5353, "udp")))
-M1, M2 = (elsewhere(number, OV, service=SERVICE) for number in (1, 2))
-I1 = elsewhere(3, INGRESS, service=SERVICE, ipv4="10.1.0.203/24")
-PRESENT = {("tcp", "0.0.0.0", 8080), ("udp", "0.0.0.0", 5353)}
 
 
 @pytest.fixture
@@ -46,31 +44,6 @@ def world() -> World:
 async def node(world: World) -> AsyncIterator[tuple[Controller, FakeGlobals]]:
     async with clustered(world, OV, INGRESS) as pair:
         yield pair
-
-
-def table(world: World, path: str, name: TableId) -> FakeTable | None:
-    return world.inner.nft(path).tables.get(name)
-
-
-def slots(world: World, path: str, name: TableId = SERVICES) -> set[str]:
-    """IPv4 addresses that connections are sent to."""
-    found = table(world, path, name)
-    maps = [members for key, members in found.elements.items() if key.startswith("slots")] if found else []
-    return {".".join(map(str, data[:4])) for members in maps for data in members.values()}
-
-
-def netns(engine: Controller, name: str) -> str:
-    return sandbox(engine, name).netns
-
-
-async def settled(engine: Controller) -> None:
-    """Until nothing differs: events are gathered for a moment."""
-    async with asyncio.timeout(5):
-        while await engine.diagnose():
-            await asyncio.sleep(0.01)
-
-
-# virtual addresses
 
 
 async def test_a_sandbox_has_rules_for_the_services_of_its_networks_when_its_command_begins(
@@ -220,121 +193,6 @@ async def test_the_way_is_explained(world: World, node: tuple[Controller, FakeGl
     (path, _) = await engine.explain("aa")
     assert path.steps[-1].text == "web at 10.0.0.100 leads to 10.0.0.201, 10.0.0.202"
     assert path.steps[-1].problem == "its rules for services are not as they should be"
-
-
-# the mesh
-
-
-def mesh(world: World) -> str:
-    return f"{world.roots}/run/netns/{MESH}"
-
-
-async def published(world: World, cluster: FakeGlobals) -> None:
-    await cluster.replica.set_services([PUBLISHED], [])
-    await cluster.replica.set_peers(INGRESS.id, [I1], [])
-    await until(lambda: mesh(world) in world.sandboxes.namespaces and bool(slots(world, mesh(world), MESH_TABLE)))
-
-
-async def test_a_published_service_makes_the_mesh_and_its_end_takes_it_along(
-    world: World, node: tuple[Controller, FakeGlobals]
-) -> None:
-    engine, cluster = node
-    await published(world, cluster)
-    assert slots(world, mesh(world), MESH_TABLE) == {"10.1.0.203"}
-    assert set(world.ports.held) >= PRESENT
-    assert [e.name for e in engine.endpoints_of(INGRESS.id)] == ["ingress-endpoint"]
-    assert await engine.diagnose() == []
-    await cluster.replica.set_services([], [SERVICE])
-    await until(lambda: mesh(world) not in world.sandboxes.namespaces)
-    await until(lambda: not set(world.ports.held) & PRESENT)
-    assert engine.endpoints_of(INGRESS.id) == ()
-    assert await engine.diagnose() == []
-
-
-async def test_clients_do_not_see_it(world: World, node: tuple[Controller, FakeGlobals]) -> None:
-    engine, cluster = node
-    await published(world, cluster)
-    assert engine.sandboxes() == []
-    assert engine.sandbox(MESH) is None
-    with pytest.raises(NotFound):
-        await engine.remove_sandbox(MESH, force=True)
-    with pytest.raises(NotFound):
-        await engine.disconnect("ingress", MESH, force=False)
-
-
-async def test_a_port_comes_and_goes(world: World, node: tuple[Controller, FakeGlobals]) -> None:
-    engine, cluster = node
-    await published(world, cluster)
-    more = replace(PUBLISHED, ports=(ServicePort(80, 8081),))
-    await cluster.replica.set_services([more], [])
-    await until(lambda: ("tcp", "0.0.0.0", 8081) in world.ports.held)
-    await until(lambda: not set(world.ports.held) & PRESENT)
-    await settled(engine)
-
-
-async def test_a_port_that_is_taken_keeps_no_other_from_being_published(
-    world: World, node: tuple[Controller, FakeGlobals]
-) -> None:
-    engine, cluster = node
-    await start(engine, asking("aa", "bridge", ports=(PortBinding(80, host_port=8080),)))
-    await published(world, cluster)
-    assert ("udp", "0.0.0.0", 5353) in world.ports.held
-    (finding,) = await engine.diagnose()
-    assert "8080/tcp is not published here" in finding.problem
-    assert "already allocated" in finding.problem
-    await engine.stop_sandbox("aa", grace=0)
-    await until(lambda: any(p.host_port == 8080 for e in engine.endpoints_in(MESH) for p in e.published))
-    assert await engine.diagnose() == []
-
-
-async def test_a_sandbox_cannot_publish_what_a_service_does(world: World, node: tuple[Controller, FakeGlobals]) -> None:
-    engine, cluster = node
-    await published(world, cluster)
-    with pytest.raises(Failure, match="port is already allocated"):
-        await start(engine, asking("aa", "bridge", ports=(PortBinding(80, host_port=8080),)))
-
-
-async def test_a_restart_changes_nothing(world: World) -> None:
-    async with clustered(world, OV, INGRESS) as (_, cluster):
-        await published(world, cluster)
-        ends = world.ours()
-        commits = world.inner.nft(mesh(world)).commits
-    world.ports = FakeSockets()
-    async with clustered(world) as (engine, _):
-        assert await engine.diagnose() == []
-        assert world.ours() == ends
-        assert world.inner.nft(mesh(world)).commits == commits
-        assert set(world.ports.held) >= PRESENT
-
-
-async def test_a_reboot_makes_it_anew(world: World) -> None:
-    async with clustered(world, OV, INGRESS) as (_, cluster):
-        await published(world, cluster)
-    world.sandboxes.end(mesh(world))
-    world.ports = FakeSockets()
-    async with clustered(world) as (engine, cluster):
-        await until(lambda: mesh(world) in world.sandboxes.namespaces)
-        await until(lambda: slots(world, mesh(world), MESH_TABLE) == {"10.1.0.203"})
-        assert await engine.diagnose() == []
-
-
-async def test_leaving_the_cluster_takes_it_along(world: World, node: tuple[Controller, FakeGlobals]) -> None:
-    engine, cluster = node
-    await published(world, cluster)
-    await cluster.replica.forget()
-    await until(lambda: mesh(world) not in world.sandboxes.namespaces)
-    assert engine.network_named("ingress") is None
-    await until(lambda: not set(world.ports.held) & PRESENT)
-
-
-async def test_without_addresses_it_is_tried_again(world: World, node: tuple[Controller, FakeGlobals]) -> None:
-    _, cluster = node
-    cluster.away = True
-    await cluster.replica.set_services([PUBLISHED], [])
-    await until(lambda: any(asked[0] == "block" for asked in cluster.asked))
-    assert mesh(world) not in world.sandboxes.namespaces
-    cluster.away = False
-    await until(lambda: mesh(world) in world.sandboxes.namespaces)
 
 
 # members
