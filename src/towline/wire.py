@@ -211,6 +211,7 @@ def build(config: Config, parts: Parts | None = None) -> Service:
         namespace_gone=namespace_gone,
         node_elements=data_path.elements,
         down=lambda: replica.down,
+        inner_set=lambda sandbox_id, inner: balancer.repaired(sandbox_id, inner),
         node_links=encryption.links,
     )
     balancer = Balancer(view, writer, kernel.inner, drivers, down=lambda: replica.down, need_repair=need_repair)

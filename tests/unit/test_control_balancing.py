@@ -21,6 +21,7 @@ from tests.support.services_engine import (
     SERVICE,
     WEB,
     netns,
+    settled,
     slots,
     table,
 )
@@ -189,6 +190,7 @@ async def test_the_way_is_explained(world: World, node: tuple[Controller, FakeGl
     ]
     await cluster.replica.set_peers(OV.id, [M1, M2], [])
     await until(lambda: bool(slots(world, netns(engine, "aa"))))
+    await settled(engine)
     world.inner.nft(netns(engine, "aa")).flush()
     (path, _) = await engine.explain("aa")
     assert path.steps[-1].text == "web at 10.0.0.100 leads to 10.0.0.201, 10.0.0.202"

@@ -18,7 +18,7 @@ from towline.control.inner_keeper import InnerKeeper
 from towline.control.writer import Writer
 from towline.drivers.registry import Drivers
 from towline.kernel.contract import InnerRules
-from towline.model.errors import KernelError, NamespaceGone, NotANamespace, TowlineError
+from towline.model.errors import KernelError, NamespaceGone, NotANamespace, TowlineError, Unavailable
 from towline.model.inner import NOTHING, Inner
 from towline.model.sandbox import Sandbox
 from towline.model.view import View
@@ -63,6 +63,7 @@ class Balancer:
         self._down = down
         self._need_repair = need_repair
         self._applied: dict[str, _Applied] = {}
+        self._leaving: set[str] = set()
         self._dirty: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
@@ -85,9 +86,9 @@ class Balancer:
 
     async def leave(self, sandbox: Sandbox) -> None:
         """Before it leaves: a namespace that goes on without us keeps nothing of ours."""
-        applied = self._applied.pop(sandbox.id, None)
-        if applied is None or applied.inner == NOTHING or sandbox.origin != "attach":
+        if sandbox.origin != "attach" or not self._is_concerned(sandbox.id):
             return
+        self._leaving.add(sandbox.id)  # it still runs, by its record: who comes to look at it must not begin again
         try:
             await self._writer.exclusive(lambda: self._keeper.ensure(sandbox.netns, NOTHING))
         except TowlineError as error:
@@ -105,19 +106,28 @@ class Balancer:
             await asyncio.sleep(GATHER)
             while self._dirty and not self._closed:
                 networks, self._dirty = self._dirty, set()
-                self._applied = {key: known for key, known in self._applied.items() if self._view.sandbox(key)}
+                self._forget_removed()
                 concerned = [sandbox_id for sandbox_id in self._on(networks) if self._is_concerned(sandbox_id)]
                 for start in range(0, len(concerned), CHUNK):
                     await self._bring(concerned[start : start + CHUNK])
-        except TowlineError as error:  # the daemon is shutting down
+        except Unavailable as error:  # the daemon is shutting down
             log.info("services are not looked after any more", extra={"fields": {"why": str(error)}})
+        except Exception:
+            log.exception("rules for services could not be looked at")
+            self._need_repair()
         finally:
             self._task = None
 
+    def _forget_removed(self) -> None:
+        for sandbox_id in [key for key in (*list(self._applied), *self._leaving) if not self._view.sandbox(key)]:
+            self._applied.pop(sandbox_id, None)
+            self._leaving.discard(sandbox_id)
+
     def _on(self, networks: set[str]) -> dict[str, None]:
         """Sandboxes that are on one of these networks, or were when they were looked at last."""
+        known = list(self._applied.items())  # the writer thread adds to it
         now = (e.sandbox for n in networks for e in self._view.endpoints_of(n) if e.ifname)
-        before = (key for key, known in self._applied.items() if known.inner != NOTHING and known.networks & networks)
+        before = (key for key, last in known if last.inner != NOTHING and last.networks & networks)
         return dict.fromkeys((*now, *before))
 
     def _is_concerned(self, sandbox_id: str) -> bool:
@@ -138,7 +148,8 @@ class Balancer:
         balance, lost = self.balance(), []
         for sandbox_id in sandboxes:
             sandbox = self._view.sandbox(sandbox_id)
-            if sandbox is not None and sandbox.state == "running" and sandbox.netns:
+            stays = sandbox_id not in self._leaving
+            if sandbox is not None and stays and sandbox.state == "running" and sandbox.netns:
                 try:
                     gone = self._bring_one(sandbox, balance.inner(sandbox))
                 except (NamespaceGone, NotANamespace):
@@ -152,17 +163,29 @@ class Balancer:
         return lost
 
     def _bring_one(self, sandbox: Sandbox, inner: Inner) -> tuple[str, ...]:
-        endpoints = self._view.endpoints_in(sandbox.id)
-        ends = tuple((e.id, e.ifname) for e in endpoints)
-        known = self._applied.get(sandbox.id)
-        if known is None or (known.started, known.ends) != (sandbox.started, ends):
+        known, now = self._applied.get(sandbox.id), self._as_it_is(sandbox, inner)
+        if known is None or (known.started, known.ends) != (now.started, now.ends):
             self._keeper.ensure(sandbox.netns, inner)
             gone: set[bytes] = set()
         else:
             self._change(sandbox.netns, known.inner, inner)
             gone = lost_members(known.inner, inner)
-        self._applied[sandbox.id] = _Applied(sandbox.started, ends, frozenset(e.network for e in endpoints), inner)
-        return tuple(str(ip_address(packed)) for packed in sorted(gone))
+        self._applied[sandbox.id] = now
+        return _addresses(gone)
+
+    def _as_it_is(self, sandbox: Sandbox, inner: Inner) -> _Applied:
+        endpoints = self._view.endpoints_in(sandbox.id)
+        ends, networks = tuple((e.id, e.ifname) for e in endpoints), frozenset(e.network for e in endpoints)
+        return _Applied(sandbox.started, ends, networks, inner)
+
+    def repaired(self, sandbox_id: str, inner: Inner) -> None:
+        """Writer thread: the comparison of everything has set them so."""
+        sandbox, known = self._view.sandbox(sandbox_id), self._applied.get(sandbox_id)
+        if sandbox is None:
+            return
+        self._applied[sandbox_id] = self._as_it_is(sandbox, inner)
+        if known is not None and not self._closed and (gone := _addresses(lost_members(known.inner, inner))):
+            self._sweeps.submit(self._forget, sandbox.netns, gone)
 
     def _change(self, netns: str, before: Inner, after: Inner) -> None:
         """By difference; where the kernel is not as it was left, by looking."""
@@ -180,6 +203,10 @@ class Balancer:
             self._rules.forget(netns, addresses)
         except TowlineError as error:
             log.info("connections not forgotten", extra={"fields": {"netns": netns, "error": str(error)}})
+
+
+def _addresses(packed: set[bytes]) -> tuple[str, ...]:
+    return tuple(str(ip_address(each)) for each in sorted(packed))
 
 
 def _warn(sandbox_id: str, error: TowlineError) -> None:

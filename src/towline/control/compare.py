@@ -38,6 +38,7 @@ class Join(msgspec.Struct, frozen=True):
 class SetInner(msgspec.Struct, frozen=True):
     """Bring the rules in a running sandbox's namespace to what they should be."""
 
+    sandbox: str
     netns: str
     inner: Inner
 

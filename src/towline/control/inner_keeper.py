@@ -26,7 +26,7 @@ class InnerKeeper:
             problems.append("way back through the routing mesh is not as it should be")
         if problems:
             finding = Finding(f"sandbox {sandbox.name}", f"its {' and its '.join(problems)}", "correct them in place")
-            yield Difference(finding, SetInner(sandbox.netns, inner))
+            yield Difference(finding, SetInner(sandbox.id, sandbox.netns, inner))
 
     def ensure(self, netns: str, inner: Inner) -> None:
         """Whatever is there now. The detour is there while rules lead to it."""

@@ -53,7 +53,7 @@ from towline.firewall import base
 from towline.kernel.contract import Kernel, Link
 from towline.model.desired import Bridge, Interface, is_apart, kernel_name
 from towline.model.errors import KernelError, NamespaceGone, NotANamespace, TowlineError
-from towline.model.inner import NOTHING
+from towline.model.inner import NOTHING, Inner
 from towline.model.network import Network
 from towline.model.ruleset import AddElements, AddTable, DeleteElements, Element, NftChange
 from towline.model.sandbox import Sandbox
@@ -75,7 +75,7 @@ class Reconciler:
     namespace_gone: told the id of a running sandbox that has no namespace any more; it will be ended. node_elements:
     what the firewall must know besides networks and sandboxes (of the cluster: `firewall.vtep_elements`). down: ids of
     nodes whose lease has ended. node_links: name -> alias of links of ours that may be there, and are compared
-    elsewhere (`control.encryption`)."""
+    elsewhere (`control.encryption`). inner_set: told the id of a sandbox and the rules inside that were set right."""
 
     def __init__(
         self,
@@ -89,6 +89,7 @@ class Reconciler:
         namespace_gone: Callable[[str], None],
         node_elements: Callable[[], tuple[Element, ...]] = tuple,
         down: Callable[[], Collection[str]] = tuple,
+        inner_set: Callable[[str, Inner], None] = lambda sandbox_id, inner: None,
         node_links: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._view = view
@@ -100,6 +101,7 @@ class Reconciler:
         self._namespace_gone = namespace_gone
         self._node_elements = node_elements
         self._down = down
+        self._inner_set = inner_set
         self._keeper = InnerKeeper(kernel.inner)
         self._node_links = node_links
         self._tunnels = TunnelReconciler(view, kernel, drivers)
@@ -241,8 +243,8 @@ class Reconciler:
         """What rules at an interface's egress and detours by it were has gone with it."""
         again = {join.netns for join in joins}
         balance = Balance(self._view, self._drivers, self._down())
-        wanted = [(s.netns, balance.inner(s)) for s, _ in self._plugged() if s.netns in again] if again else []
-        return [SetInner(netns, inner) for netns, inner in wanted if inner != NOTHING]
+        wanted = [(s, balance.inner(s)) for s, _ in self._plugged() if s.netns in again] if again else []
+        return [SetInner(sandbox.id, sandbox.netns, inner) for sandbox, inner in wanted if inner != NOTHING]
 
     def _carry_out_each(self, acts: Sequence[object]) -> list[TowlineError]:
         errors: list[TowlineError] = []
@@ -282,9 +284,10 @@ class Reconciler:
             case Reroute(netns, defaults):
                 with suppress(NamespaceGone):
                     self._kernel.sandboxes.set_defaults(netns, defaults)
-            case SetInner(netns=netns, inner=inner):
+            case SetInner(sandbox=sandbox_id, netns=netns, inner=inner):
                 with suppress(NamespaceGone):
                     self._keeper.ensure(netns, inner)
+                    self._inner_set(sandbox_id, inner)
             case ReplaceTable(table, elements):
                 self._commit(AddTable(table), *([AddElements(elements)] if elements else []))
             case AddMembers(elements, stale):

@@ -41,10 +41,11 @@ class FakeInnerRules:
         return self._of(path).nft
 
     def _of(self, path: str) -> _Rules:
-        namespace = self._namespace(path)
+        namespace = self._sandboxes.namespaces[path]
         return self._rules.setdefault(id(namespace), _Rules(namespace, FakeNft(faults=self.faults)))
 
     def read(self, path: str, tables: Sequence[TableId]) -> list[TableState]:
+        self._namespace(path)
         self._check("read_rules", path, f"read rules in {path}")
         self._without_devices(path)
         found = [self.nft(path).read(table) for table in tables]
@@ -61,11 +62,13 @@ class FakeInnerRules:
 
     def detour(self, path: str) -> Detour | None:
         self._check("detour", path, f"read detour in {path}")
+        links = self._namespace(path).links
         found = self._of(path).detour
-        return found if found is not None and found.interface in self._namespace(path).links else None
+        return found if found is not None and found.interface in links else None
 
     def set_detour(self, path: str, detour: Detour | None) -> None:
         self._check("set_detour", path, f"set detour in {path}")
+        self._namespace(path)
         rules = self._of(path)
         if detour is not None and detour.interface not in rules.namespace.links:
             raise KernelError(errno.ENODEV, f"set detour by {detour.interface}")
