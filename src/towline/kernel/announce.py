@@ -28,6 +28,10 @@ _ALL_NODES = IPv6Address("ff02::1").packed
 _ICMPV6, _NEIGHBOUR_ADVERTISEMENT, _OVERRIDE, _TARGET_MAC = 58, 136, 1 << 29, 2
 
 
+_LAYER_3 = ("l3", "l3s")
+"""Modes of ipvlan without any ARP and neighbour discovery, in which the kernel refuses frames."""
+
+
 def frames(interface: Interface, mac: str = "") -> list[bytes]:
     """What announces all addresses of an interface, the automatic link-local one too where it has IPv6. mac: the one
     that it really has, where that is its parent's."""
@@ -57,6 +61,8 @@ def _told(text: str, addresses: Iterable[str]) -> list[bytes]:
 def send(interface: Interface, close: Callable[[socket.socket], object]) -> None:
     """From a thread inside the namespace; never waits. close: called with the packet socket instead of closing it here,
     because that takes the kernel an RCU grace period (16 ms). KernelError: ENODEV, ENETDOWN, ENOBUFS."""
+    if interface.slave is not None and interface.slave.mode in _LAYER_3:
+        return
     operation = f"announce addresses of {interface.name}"
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, 0)
     try:
