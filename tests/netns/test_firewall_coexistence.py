@@ -9,11 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.firewall_lab import Lab, lab
+from tests.support.firewall_lab import HERE, Lab, lab
 from towline.firewall import (
     PublishedPort,
     admit_changes,
-    base,
     endpoint_elements,
     network_elements,
     published_elements,
@@ -131,12 +130,12 @@ def test_a_listing_can_be_loaded_again(world: Lab) -> None:
     guard = endpoint_elements(RULES, "va1", "02:42:ac:1e:01:02", [world.a1.ipv4, world.a1.ipv6])
     world.program(RULES, extra=[*published_elements(RULES, port), *guard])
     assert "towline" in json.dumps(json.loads(world.router.run(["nft", "-j", "list", "ruleset"])))
-    before = [world.nft.read(table.id) for table in base()]
+    before = [world.nft.read(table.id) for table in HERE]
     saved = world.router.run(["nft", "list", "ruleset"])
     world.router.run(["nft", "flush", "ruleset"])
-    assert world.nft.read(base()[0].id) is None
+    assert world.nft.read(HERE[0].id) is None
     world.router.run(["nft", "-f", "-"], input=saved)
-    assert [world.nft.read(table.id) for table in base()] == before
+    assert [world.nft.read(table.id) for table in HERE] == before
     assert world.outside.dial("198.51.100.1", 8080)
 
 
@@ -182,4 +181,4 @@ class Flow:
 
 def _replace_until(world: Lab, stop: threading.Event) -> None:
     while not stop.is_set():
-        world.nft.commit([*map(AddTable, base()), AddElements(network_elements(RULES))])
+        world.nft.commit([*map(AddTable, HERE), AddElements(network_elements(RULES))])

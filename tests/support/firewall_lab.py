@@ -13,12 +13,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from tests.support.netns import Namespace, namespace, veth
-from towline.firewall import base, network_elements
+from towline.firewall import OVERLAY, base, network_elements
 from towline.kernel.contract import AddElements, AddTable
 from towline.kernel.nft import NfNetlinkNft
 from towline.model.desired import NetworkRules
 from towline.model.ruleset import Element
 
+HERE = tuple(table for table in base() if table.id != OVERLAY)
+"""Tables of the host's namespace."""
 PORTS = (80, 81)
 PATIENCE, SILENCE = 5.0, 0.15
 """Seconds to wait for an answer that must come (on a busy machine), and for one that must not: inside one kernel an
@@ -89,7 +91,7 @@ class Lab:
     def program(self, *networks: NetworkRules, extra: Sequence[Element] = ()) -> None:
         """Our tables anew with these networks' elements; no connection is remembered."""
         elements = tuple(e for network in networks for e in network_elements(network))
-        self.nft.commit([*map(AddTable, base()), AddElements((*elements, *extra))])
+        self.nft.commit([*map(AddTable, HERE), AddElements((*elements, *extra))])
         self.router.run(["conntrack", "-F"])
         for peer in (self.outside, self.friend, self.a1, self.a2, self.b1):
             peer.hang_up()
