@@ -291,6 +291,8 @@ def test_interfaces_go_with_the_last_endpoint(secure: Secure) -> None:
 def test_a_node_that_no_handshake_reaches_is_named(secure: Secure) -> None:
     """Somebody blocks WireGuard's ports between two nodes: `cluster status` says on every node who is not reached."""
     host = secure.hosts[2]
+    host.daemon.http("DELETE", "/towline/v1/sandboxes/s3?force=1")  # so that there was no handshake before
+    until(lambda: wg_links(host) == [])
     host.net.run(["nft", "-f", "-"], input=BLOCK)
     try:
         with running(host.daemon, "blocked", "safe"):

@@ -255,7 +255,8 @@ class Encryption:
     def _sharing_now(self) -> dict[str, set[str]]:
         """Encrypted networks that are present here, or about to be -> nodes with endpoints on them."""
         now = asyncio.get_running_loop().time()
-        self._joining = {key: until for key, until in self._joining.items() if until > now}
+        waiting = {key: until for key, until in self._joining.items() if until > now}
+        self._joining = {key: until for key, until in waiting.items() if not is_present(self._view, key)}
         self._coming = {key: until for key, until in self._coming.items() if until > now}
         here = [
             network.id
