@@ -144,7 +144,17 @@ def test_addresses_follow_from_cluster_node_and_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x" * 44, ONE[:-1], ONE + "=", key_text(bytes(32)), "é" * 44, ONE[:20] + "\n" + ONE[21:]]
+    "text",
+    [
+        "",
+        "x" * 44,
+        ONE[:-1],
+        ONE + "=",
+        key_text(bytes(32)),
+        "é" * 44,
+        ONE[:20] + "\n" + ONE[21:],
+        ONE[:42] + chr(ord(ONE[42]) + 1) + "=",  # the same bytes as ONE
+    ],
 )
 def test_what_is_no_key_is_known(text: str) -> None:
     assert not is_key(text)
