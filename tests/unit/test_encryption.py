@@ -374,6 +374,30 @@ def test_missing_and_wrong_keys_are_told() -> None:
     run(scenario)
 
 
+def test_who_keeps_a_new_key_waiting_is_told() -> None:
+    async def scenario() -> None:
+        lab = Lab()
+        lab.join()
+        one = fresh()
+        lab.node("a", one)
+        await lab.settle()
+        (old,) = lab.devices
+        lab.wireguard.shake(old, lab.now, one)
+        lab.now += 1001
+        await lab.settle()
+        lab.wireguard.shake(old, lab.now, one)
+        await lab.settle()
+        assert lab.encryption.trouble == ""
+        lab.now += 20
+        await lab.settle()
+        assert "no encrypted handshake with node host-a" in lab.encryption.trouble
+        lab.wireguard.shake(*(lab.devices - {old}), lab.now, one)
+        await lab.settle()
+        assert lab.encryption.trouble == ""
+
+    run(scenario)
+
+
 def test_leaving_leaves_nothing() -> None:
     async def scenario() -> None:
         lab = Lab()
@@ -385,6 +409,20 @@ def test_leaving_leaves_nothing() -> None:
         assert lab.wireguard.closed
         assert lab.encryption.keys() == ()
         assert lab.encryption.links() == {}
+
+    run(scenario)
+
+
+def test_a_refusal_does_not_stop_a_node_that_leaves() -> None:
+    async def scenario() -> None:
+        lab = Lab()
+        lab.join()
+        lab.node("a", fresh())
+        await lab.settle()
+        lab.wireguard.faults.fail("remove", errno.EPERM)
+        await lab.encryption.leave()
+        assert lab.wireguard.closed
+        assert (lab.encryption.keys(), lab.encryption.links(), lab.memory.kept) == ((), {}, {})
 
     run(scenario)
 

@@ -107,11 +107,15 @@ class Encryption:
             self._wireguard = None
 
     async def leave(self) -> None:
-        """This node is in no cluster any more: nothing is left."""
+        """This node is in no cluster any more: nothing is left. What the kernel refuses is told, and left to the sweep
+        of what the store knows nothing of: a node that has left must not be stopped half-way."""
         devices, self._devices = self._devices, None
         if devices is not None:
             async with self._one:
-                await devices.take_down(everything=True)
+                try:
+                    await devices.take_down(everything=True)
+                except TowlineError as error:
+                    log.error("encryption could not be taken down", extra={"fields": {"error": str(error)}})
         await self.close()
         self._keys, self._nodes, self._alive, self.trouble, self._informed = None, {}, (), "", False
         await self._memory.keep({})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from itertools import chain
 
 from towline.control.secure_keys import SecureKeys
 from towline.control.secure_plan import Plan, changes, route_changes, unheard
@@ -140,11 +141,11 @@ class SecureDevices:
         return WgDevice(key.name, self._alias, key.private, key.port, mtu, addresses)
 
     def unheard(self, plan: Plan, states: Mapping[str, WgState]) -> list[str]:
-        """Public keys of others that no handshake was made with for too long, on the interface in use."""
-        name = self._keys.held[0].name
-        if name not in states or name not in plan.peers:
-            return []
-        return unheard(plan.peers[name], states[name], self._clock(), self._since.get(name, {}))
+        """Public keys of others that no handshake was made with for too long, on the interface in use, or on the one
+        that is to take its place: a change of keys waits for them."""
+        names = [key.name for key in self._keys.held if key.name in states and key.name in plan.peers]
+        found = (unheard(plan.peers[name], states[name], self._clock(), self._since.get(name, {})) for name in names)
+        return list(dict.fromkeys(chain.from_iterable(found)))
 
 
 def _is_right(device: WgDevice, state: WgState) -> bool:
