@@ -234,6 +234,7 @@ class SwarmNode:
         membership: Membership | None = None
         aside = False
         try:
+            await self._around.encryption.close()
             self._files.put_member_aside()
             aside = True
             self._files.save(what.identity)
@@ -244,6 +245,7 @@ class SwarmNode:
         except BaseException:
             if membership is not None:
                 await membership.close()
+                await self._around.encryption.close()
             if aside:
                 self._files.take_member_back()
             self._files.save(old.identity)
