@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from towline.cli import jsontext, output, query
 from towline.cli.client import connect
@@ -25,9 +26,10 @@ def backup(args: Parsed) -> int:
     header = _checked(data, "what the daemon sent")
     part = f"{path}.part"
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with suppress(FileNotFoundError):
+            os.unlink(part)  # another's perhaps, in a directory of all, and open
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o600)
             file.write(data)
             file.flush()
             os.fsync(descriptor)

@@ -34,6 +34,17 @@ def test_a_backup_is_its_owners_alone_and_replaces_one_that_is_there(
     assert [path.name for path in tmp_path.glob("a*")] == ["a.backup"]
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_who_waits_where_it_is_written_gets_nothing(serve: Serve, tmp_path: Path, *, linked: bool) -> None:
+    file, part, stolen = tmp_path / "a.backup", tmp_path / "a.backup.part", tmp_path / "stolen"
+    stolen.touch(mode=0o644)
+    (part.symlink_to if linked else part.hardlink_to)(stolen)
+    assert run(serve(blob(BACKUP)), "cluster", "backup", str(file)) == 0
+    assert stolen.read_bytes() == b""
+    assert not file.is_symlink()
+    assert file.read_bytes() == BACKUP
+
+
 @pytest.mark.parametrize("sent", [b"", b"{}", BACKUP[:-9], BACKUP.replace(b'"b"', b'"d"')])
 def test_what_is_not_whole_is_not_kept(serve: Serve, capsys: Capture, tmp_path: Path, sent: bytes) -> None:
     file = tmp_path / "a.backup"
