@@ -96,6 +96,9 @@ class KernelCipher:
         raise KernelError(errno.EAGAIN, operation, "changed under every one of our reads")
 
     async def close(self) -> None:
+        self.close_socket()
+
+    def close_socket(self) -> None:
         self._socket.close()
 
 
@@ -110,6 +113,10 @@ class GoCipher:
 
     def problem(self) -> str:
         return self._processes.problem()
+
+    @property
+    def in_use(self) -> bool:
+        return self._processes.any
 
     async def begin(self, name: str, create: Callable[[], Awaitable[None]]) -> None:
         await self._processes.begin(name)
@@ -145,8 +152,8 @@ class RealWireGuard:
 
     def __init__(self, died: Callable[[str], None] = lambda _: None, *, userspace: bool = False) -> None:
         self._links = WireGuardLinks()
-        self._kernel: KernelCipher | None = None if userspace else _kernel_cipher()
-        self._cipher: Cipher = self._kernel or GoCipher(died)
+        self._userspace = userspace
+        self._cipher: Cipher = (None if userspace else _kernel_cipher()) or GoCipher(died)
         self._thread = ThreadPoolExecutor(1, "wireguard")
         self._one = asyncio.Lock()
 
@@ -155,7 +162,15 @@ class RealWireGuard:
         return self._cipher.kind
 
     async def problem(self) -> str:
-        return await self._run(self._cipher.problem)
+        return await self._run(self._problem)
+
+    def _problem(self) -> str:
+        """The kernel's module may have been installed since the daemon began."""
+        why = self._cipher.problem()
+        if why and not self._userspace and isinstance(self._cipher, GoCipher) and not self._cipher.in_use:
+            self._cipher = _kernel_cipher() or self._cipher
+            why = self._cipher.problem()
+        return why
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -232,8 +247,9 @@ class RealWireGuard:
             return [(link.name, link.alias) for link in await self._run(self._links.ours)]
 
     async def close(self) -> None:
+        """What the thread is at ends first: it has the sockets, and the event loop does not wait for it."""
+        await asyncio.to_thread(self._thread.shutdown)
         await self._cipher.close()
-        self._thread.shutdown(wait=True)
         self._links.close()
 
 
@@ -242,4 +258,5 @@ def _kernel_cipher() -> KernelCipher | None:
     with suppress(OSError):
         if cipher.present:
             return cipher
+    cipher.close_socket()
     return None

@@ -114,6 +114,10 @@ class GoProcesses:
         self._died = died
         self._processes: dict[str, _Process] = {}
 
+    @property
+    def any(self) -> bool:
+        return bool(self._processes)
+
     def problem(self) -> str:
         if shutil.which(PROGRAM) is None:
             return (
