@@ -79,6 +79,14 @@ def test_a_strangers_word_harms_nobody(bad: Node) -> None:
     assert node_address(PREFIX, "node2") not in found.ways
 
 
+@pytest.mark.parametrize(
+    ("told", "read"), [("2001:DB8:0::1", "2001:db8::1"), ("::ffff:c000:201", "::ffff:192.0.2.1"), ("192.0.2.1",) * 2]
+)
+def test_an_address_is_set_as_it_is_read_back(told: str, read: str) -> None:
+    (peer,) = planned(node(1, 1, data_path=told))[held(100).name].values()
+    assert peer.endpoint == (read, 51820)
+
+
 def test_the_older_node_has_the_key_whatever_the_order() -> None:
     thief, owner = node(5, 1), node(1, 1)
     for nodes in ((thief, owner), (owner, thief)):

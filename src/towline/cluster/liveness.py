@@ -32,6 +32,7 @@ _MISSED = 3
 """Reports that may be missing before a node is down."""
 _LARGEST_DESCRIPTION = 16 * 1024
 _LONGEST_PROBLEM = 1024
+_LONGEST_ADDRESS = 64
 _WRITTEN_EACH = 3
 """A report without news is written each third time: its lease is prolonged each time."""
 
@@ -215,8 +216,10 @@ def _check(report: Report) -> None:
     if problem := what_is_wrong_with_keys(report.secure or ()):
         raise InvalidParameter(f"the node's WireGuard keys: {problem}")
     try:
+        if len(report.data_path) > _LONGEST_ADDRESS:
+            raise ValueError
         if report.data_path:
-            parse_address(report.data_path[:64])
+            parse_address(report.data_path)
     except ValueError:
         raise InvalidParameter(f"the node's data path is not an address: {report.data_path[:64]!r}") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import ip_address
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 import msgspec
 
@@ -47,7 +48,7 @@ def plan(prefix: str, own: str, held: Sequence[HeldKey], nodes: Mapping[str, Nod
         for i, key in enumerate(keys):
             taken.add(key.public)
             allowed = [key_address(prefix, key.public), *([node_address(prefix, node.id)] if i == 0 else [])]
-            found.append((node.id, key.public, (node.data_path, key.port), tuple(allowed), i == 0))
+            found.append((node.id, key.public, (as_told(node.data_path), key.port), tuple(allowed), i == 0))
     keyless += [each for each in sharing if each not in nodes]
     peers = {
         held_key.name: {
@@ -119,6 +120,12 @@ def confirmed(peers: Mapping[str, WgPeer], state: WgState, excused: Collection[s
     """Whether every node that is sent to has shown that it knows this interface's key. excused: public keys."""
     done = {each.peer.public for each in state.peers if each.handshake}
     return all(public in done or public in excused for public, peer in peers.items() if peer.keepalive)
+
+
+def as_told(address: str) -> str:
+    """As it is read back from an interface: else it would be set anew for ever, because it was written another way."""
+    family = AF_INET6 if ":" in address else AF_INET
+    return inet_ntop(family, inet_pton(family, address))
 
 
 def is_address(text: str) -> bool:

@@ -115,8 +115,9 @@ async def test_what_a_node_says_of_itself_is_kept_and_bounded() -> None:
         assert manager.state.nodes[B.id].index == revision
         with pytest.raises(InvalidParameter, match="description is longer"):
             await link.beat(Report(1, 0, description=Description(hostname="x" * 20_000)))
-        with pytest.raises(InvalidParameter, match="not an address"):
-            await link.beat(Report(1, 0, data_path="nonsense"))
+        for nonsense in ("nonsense", "fe80::1%" + "x" * 100_000):
+            with pytest.raises(InvalidParameter, match="not an address"):
+                await link.beat(Report(1, 0, data_path=nonsense))
         await link.beat(Report(1, 0, problem="x" * 5000))
         assert len(manager.state.alive[B.id].problem) == 1024
 
