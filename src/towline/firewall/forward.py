@@ -43,6 +43,8 @@ from towline.model.ruleset import Bitwise, Chain, Hook, Meta, Rule
 _INPUT, _FORWARD, _OUTPUT = 1, 2, 3
 _UDP = bytes((17,))
 _SECURE = member("secure_ports", TH_DPORT)
+_DECRYPTED = (*IPV6.match, *member("secure_links", IIFNAME))
+"""What other nodes send by WireGuard, unseen by the operator's rules for the uplink: only the data path passes."""
 _DATA_PATH = (*equal(L4PROTO, _UDP), *member("vxlan_ports", TH_DPORT))
 """Encapsulated packets; the set is empty while the node is in no cluster."""
 
@@ -65,6 +67,7 @@ def _forward() -> Chain:
             Rule("to a data path", (*_DATA_PATH, jump("to_vtep"))),
             *(Rule("to the world", match) for match in leaving),
             Rule("out of an internal network", (*member("bridges", IIFNAME), *DROP)),
+            Rule("through this host by another node's encryption", (*_DECRYPTED, *DROP)),
         ),
     )
 
@@ -154,8 +157,9 @@ def _admit() -> Chain:
 def _input() -> Chain:
     rules = [rule for family in IP_FAMILIES for rule in _to_this_host(family)]
     tunnel = Rule("data path", (*_DATA_PATH, jump("from_vtep")))
+    other = Rule("from another node's encryption, no data path", (*_DECRYPTED, *DROP))
     home = Rule("the IPv6 loopback", (*IPV6.match, *equal(IP6_DADDR, LOOPBACK6), jump("loopback6")))
-    return Chain("input", Hook("filter", _INPUT, FILTER), (tunnel, *rules, home))
+    return Chain("input", Hook("filter", _INPUT, FILTER), (tunnel, other, *rules, home))
 
 
 def _loopback6() -> Chain:
