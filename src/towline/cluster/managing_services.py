@@ -11,6 +11,7 @@ from towline.cluster import codec
 from towline.cluster.contract import Compare, DeleteKey, PutKey
 from towline.cluster.feed import Feed
 from towline.cluster.managing_networks import readable
+from towline.cluster.settling import check_settled
 from towline.cluster.state import State
 from towline.cluster.transactions import Commits, Transaction, same_life, unchanged
 from towline.model.cluster import Block
@@ -153,6 +154,7 @@ def _change(state: State, wanted: Service, before: Service | None) -> tuple[Serv
     when += [same_life(state, codec.network_key(network_id)) for network_id in sorted(places_of(service))]
     then: list[PutKey | DeleteKey] = [_guard(), PutKey(key, codec.encode(replace(service, index=0)))]
     for network_id in epochs:
+        check_settled(state, network_id)
         guard = codec.blocks_guard(network_id)
         when.append(unchanged(state, guard))
         then.append(PutKey(guard, codec.encode(codec.Guard())))

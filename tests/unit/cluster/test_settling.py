@@ -17,7 +17,7 @@ from towline.cluster.manager import LocalLink, Manager
 from towline.model.cluster import Block
 from towline.model.errors import Conflict, InvalidParameter, NotFound, Unavailable
 from towline.model.network import Network
-from towline.model.requests import CreateNetwork, PoolRequest
+from towline.model.requests import CreateNetwork, CreateService, PoolRequest, UpdateService
 
 A, B, C = node(0), node(1), node(2)
 ERA = 1_800_000_000
@@ -87,6 +87,22 @@ async def test_a_network_that_was_made_since_is_not_waited_for() -> None:
         assert (await here.links[A.id].lease_block(later.id, "10.8.0.0/24")).node == A.id
         with pytest.raises(Unavailable, match="Missing"):
             await here.lease(A.id)
+
+
+async def test_no_service_gets_an_address_that_a_node_may_hold() -> None:
+    async with lab() as here:
+        services, net = here.manager.services, here.network.id
+        made = await services.create(CreateService("web", mode="dnsrr", networks=(net,)))
+        with pytest.raises(Unavailable, match="Missing: host0, host1, host2"):
+            await services.update(made.id, UpdateService(mode="vip"))
+        with pytest.raises(Unavailable, match="Missing: host0, host1, host2"):
+            await services.create(CreateService("more", networks=(net,)))
+        held = here.block("10.9.0.254/32", A.id)
+        assert await here.links[A.id].claim_block(held) == held
+        for each in (A, B, C):
+            await here.settle(each.id)
+        await here.manager.feed.until(lambda state: state.settling is None)
+        await services.update(made.id, UpdateService(mode="vip"))
 
 
 async def test_what_a_node_holds_by_a_later_lease_is_its_own() -> None:
