@@ -138,11 +138,9 @@ def _change(state: State, wanted: Service, before: Service | None) -> tuple[Serv
     gives back."""
 
     def is_free(protocol: str, port: int) -> bool:
-        others = (
-            state.services.publishing(protocol, port),
-            state.services.publishing_on_hosts(protocol, port),
-        )
-        return all(other is None or other.id == wanted.id for other in others)
+        other = state.services.publishing(protocol, port)
+        on_hosts = state.services.publishing_on_hosts(protocol, port, besides=wanted.id)
+        return on_hosts is None and (other is None or other.id == wanted.id)
 
     service = plan_ports(wanted, is_free)
     service, taken = plan_vips(service, _with_vips(state, service), state.blocks.taken)

@@ -37,9 +37,10 @@ class ServiceIndex:
         """Whose this port is, in mode ingress."""
         return self._by_id.get(self._ports.get((protocol, port), ""))
 
-    def publishing_on_hosts(self, protocol: str, port: int) -> Service | None:
-        """One whose members have this port on their own nodes."""
-        return self._by_id.get(next(iter(self._host_ports.get((protocol, port), ())), ""))
+    def publishing_on_hosts(self, protocol: str, port: int, *, besides: str) -> Service | None:
+        """One whose members have this port on their own nodes; several may. besides: id of one that is not meant."""
+        found = (service_id for service_id in self._host_ports.get((protocol, port), ()) if service_id != besides)
+        return self._by_id.get(next(found, ""))
 
     def of_network(self, network_id: str) -> list[Service]:
         """Those that are on it, or have a virtual address there."""

@@ -36,7 +36,7 @@ class Services(Protocol):
         ...
 
     def publishing(self, protocol: str, port: int) -> Service | None: ...
-    def publishing_on_hosts(self, protocol: str, port: int) -> Service | None: ...
+    def publishing_on_hosts(self, protocol: str, port: int, *, besides: str) -> Service | None: ...
 
 
 class Networks(Protocol):
@@ -179,7 +179,8 @@ def _check_free(port: ServicePort, wanted: Service, services: Services) -> None:
     other = services.publishing(port.protocol, port.published)
     how = "an ingress port"
     if (other is None or other.id == wanted.id) and port.mode == "ingress":
-        other, how = services.publishing_on_hosts(port.protocol, port.published), "a host-published port"
+        other = services.publishing_on_hosts(port.protocol, port.published, besides=wanted.id)
+        how = "a host-published port"
     if other is not None and other.id != wanted.id:
         text = f"port '{port.published}' is already in use by service '{other.name}' ({other.id}) as {how}"
         raise refusal("InvalidArgument", text)

@@ -130,6 +130,20 @@ async def test_refusals_change_nothing() -> None:
         await manager.services.create(CreateService("x", ports=(ServicePort(1, 8080),)))
 
 
+async def test_a_port_on_hosts_may_be_several_services_and_none_of_them_gets_it_everywhere() -> None:
+    async with managers([FakeCluster().client()]) as (manager,):
+        ports = (ServicePort(80, 30000, mode="host"),)
+        web = await manager.services.create(CreateService("web", ports=ports))
+        other = await manager.services.create(CreateService("other", ports=ports))
+        for one, rival in ((web, other), (other, web)):
+            with pytest.raises(InvalidParameter, match=f"'30000' is already in use by service '{rival.name}'"):
+                await manager.services.update(one.id, UpdateService(ports=(ServicePort(80, 30000),)))
+            open_port = await manager.services.update(one.id, UpdateService(ports=(*ports, ServicePort(81))))
+            assert open_port.ports[1].published > 30000
+            await manager.services.update(one.id, UpdateService(ports=(ServicePort(81),)))
+            await manager.services.update(one.id, UpdateService(ports=ports))
+
+
 async def test_networks_in_use_by_services_stay() -> None:
     async with managers([FakeCluster().client()]) as (manager,):
         net = await overlay(manager)
