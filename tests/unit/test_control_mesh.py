@@ -140,3 +140,15 @@ async def test_without_addresses_it_is_tried_again(world: World, node: tuple[Con
     assert mesh(world) not in world.sandboxes.namespaces
     cluster.away = False
     await until(lambda: mesh(world) in world.sandboxes.namespaces)
+
+
+async def test_ports_are_free_again_though_it_was_never_made(
+    world: World, node: tuple[Controller, FakeGlobals]
+) -> None:
+    _, cluster = node
+    cluster.away = True
+    await cluster.replica.set_services([PUBLISHED], [])
+    await until(lambda: set(world.ports.held) >= PRESENT)
+    await cluster.replica.set_services([], [SERVICE])
+    await until(lambda: not set(world.ports.held) & PRESENT)
+    assert mesh(world) not in world.sandboxes.namespaces

@@ -211,6 +211,7 @@ class Mesh:
     async def _remove(self) -> None:
         sandbox = self._view.sandbox(MESH)
         if sandbox is None:
+            self._ports.release(MESH)  # held for one that could not be made
             return
         networks = [endpoint.network for endpoint in self._view.endpoints_in(MESH)]
 
