@@ -140,6 +140,24 @@ async def test_ports_of_mode_host_are_published_on_the_member_s_node(node: tuple
     assert published(engine, "aa") == {9099}
 
 
+async def test_a_member_that_could_not_follow_tries_again(
+    node: tuple[Controller, FakeGlobals], caplog: pytest.LogCaptureFixture
+) -> None:
+    engine, cluster = node
+    await start(engine, member("aa"))
+    cluster.away = True
+    await cluster.replica.set_services([PORTED], [])
+    await until(lambda: "does not follow a change of its service" in caplog.text)
+    cluster.away = False
+    await until(lambda: networks_of(engine, "aa") == ["ov", "docker_gwbridge", "ingress"])
+    await start(engine, asking("cc", "bridge", ports=(PortBinding(80, host_port=8099),)))
+    port = ServicePort(80, 8099, mode="host")
+    await cluster.replica.set_services([replace(WEB, ports=(port,))], [])
+    await until(lambda: "already allocated" in str([vars(record) for record in caplog.records]))
+    await cluster.replica.set_services([replace(WEB, ports=(replace(port, published=8097),))], [])
+    await until(lambda: published(engine, "aa") == {8097})
+
+
 def published(engine: Controller, name: str) -> set[int]:
     endpoints = engine.endpoints_in(sandbox(engine, name).id)
     return {port.host_port for endpoint in endpoints for port in endpoint.published}

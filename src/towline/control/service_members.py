@@ -1,10 +1,11 @@
 """Sandboxes of this host that belong to services, when a service changes: its ports of mode host,
-and the ingress network for those that all nodes publish, come and go."""
+and the ingress network for those that all nodes publish, come and go. What failed is tried again after a while."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from towline.control.announcer import Announcer
 from towline.control.balancer import Balancer
@@ -21,6 +22,9 @@ from towline.model.view import View
 from towline.plan.membership import are_published, ingress_of, ports_of
 
 log = logging.getLogger(__name__)
+
+FIRST_PAUSE, LAST_PAUSE = 0.5, 30.0
+"""Seconds until a sandbox that could not follow is tried again; each pause is doubled."""
 
 
 class ServiceMembers:
@@ -46,12 +50,17 @@ class ServiceMembers:
         self._announcer = announcer
         self._ports = ports
         self._balancer = balancer
+        self._following: dict[str, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def changed(self, service_id: str) -> None:
         """The service is another one now, or gone: its members here follow, in the background."""
         for sandbox in list(self._access.view.sandboxes()):
             if sandbox.service == service_id and sandbox.state == "running" and self._differs(sandbox):
+                if (again := self._following.get(sandbox.id)) is not None:
+                    again.set()
+                    continue
+                self._following[sandbox.id] = asyncio.Event()
                 task = asyncio.get_running_loop().create_task(self._follow(sandbox.id))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -73,15 +82,38 @@ class ServiceMembers:
         return next((network.id for network in self._access.networks_of(sandbox.id) if network.ingress), "")
 
     async def _follow(self, sandbox_id: str) -> None:
+        again, pause, told = self._following[sandbox_id], FIRST_PAUSE, ""
+        try:
+            while True:
+                again.clear()
+                why = await self._try(sandbox_id)
+                if not why and not again.is_set():
+                    return
+                if why and why != told:
+                    fields = {"sandbox": sandbox_id, "error": why}
+                    log.error("a sandbox does not follow a change of its service yet", extra={"fields": fields})
+                told = why
+                if why:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(pause):
+                            await again.wait()
+                    pause = min(2 * pause, LAST_PAUSE)
+        finally:
+            del self._following[sandbox_id]
+
+    async def _try(self, sandbox_id: str) -> str:
+        """Why it does not follow, or ""."""
+        if self._access.view.sandbox(sandbox_id) is None:
+            return ""
         async with self._access.lock(sandbox_id):
             sandbox = self._access.view.sandbox(sandbox_id)
             if sandbox is None or sandbox.state != "running" or not self._differs(sandbox):
-                return
+                return ""
             try:
                 await self._change(sandbox)
             except TowlineError as error:
-                fields = {"sandbox": sandbox.name, "error": str(error)}
-                log.error("a sandbox does not follow a change of its service", extra={"fields": fields})
+                return str(error) or type(error).__name__
+            return ""
 
     async def _change(self, sandbox: Sandbox) -> None:
         wanted, before = ingress_of(self._access.view, sandbox), self._ingress_now(sandbox)
