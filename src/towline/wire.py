@@ -136,6 +136,7 @@ class Service:
     async def start(self) -> None:
         self._swarm.restore()
         await self.engine.start(self._watch)
+        self._joins.drop_unused_parts()
         self._mesh.start()
         await self._swarm.start()
 

@@ -17,6 +17,7 @@ from towline.model.endpoint import EndpointConfig
 from towline.model.errors import Forbidden, KernelError, NotFound
 from towline.model.network import Network
 from towline.model.requests import CreateNetwork, PoolRequest
+from towline.store.contract import Put
 
 COURT = overlay(name="court", driver="bridge", pools=(), options={}, ipam_driver="", config_from="yard")
 LAN = overlay(1, name="lan", driver="macvlan", pools=(), options={}, ipam_driver="")
@@ -76,6 +77,20 @@ async def test_what_the_cluster_says_again_leaves_the_part_alone(
     assert engine.network(COURT.id) is None
     await until(lambda: LINK not in world.links.links)
     assert await engine.diagnose() == []
+
+
+async def test_a_part_whose_first_join_was_cut_short_goes_at_the_next_start(world: World) -> None:
+    async with clustered(world, COURT) as (engine, _):
+        await engine.create_network(YARD)
+        await engine.create_sandbox(asking("aa", "court"))
+        part = court(engine)
+        await engine.remove_sandbox("aa", force=False)
+        await until(lambda: court(engine) == COURT)
+    world.store.update([Put(part)])
+    async with clustered(world) as (engine, _):
+        await until(lambda: court(engine) == COURT)
+        await engine.create_network(CreateNetwork("other", pools=(PoolRequest("10.61.0.0/24"),)))
+        assert await engine.diagnose() == []
 
 
 async def test_without_a_configuration_here_nobody_joins(node: tuple[Controller, FakeGlobals]) -> None:

@@ -96,6 +96,12 @@ class GlobalJoins:
             check_joinable(network)
             raise PartNeeded(network)
 
+    def drop_unused_parts(self) -> None:
+        """After a start: a join that was cut short may have left some."""
+        for network in list(self._view.networks()):
+            if network.whole is not None:
+                self._parts.drop_if_unused(network.id)
+
     def released(self, endpoint: Endpoint, network: Network) -> None:
         """It has given its addresses back."""
         if network.whole is not None:
