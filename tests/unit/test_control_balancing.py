@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from msgspec.structs import replace
 
 from tests.support.engine import World
 from tests.support.engine_sandboxes import asking, sandbox, start, until
-from tests.support.global_networks import FakeGlobals, clustered
+from tests.support.global_networks import FakeGlobals, clustered, elsewhere
 from tests.support.services_engine import (
     INGRESS,
     M1,
@@ -81,6 +82,34 @@ async def test_members_come_and_go_by_elements_alone(world: World, node: tuple[C
     await until(lambda: slots(world, path) == {"10.0.0.202"})
     assert table(world, path, SERVICES) is before, "the table was replaced"
     await until(lambda: (path, ("10.0.0.201",)) in world.inner.forgotten)
+
+
+async def test_a_member_that_is_back_keeps_the_connections_that_began_since(
+    world: World, node: tuple[Controller, FakeGlobals], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, cluster = node
+    m4 = elsewhere(4, OV, service=SERVICE)
+    await cluster.replica.set_services([WEB], [])
+    await cluster.replica.set_peers(OV.id, [M1, M2, m4], [])
+    await start(engine, asking("aa", "ov"))
+    path, busy, forget = netns(engine, "aa"), threading.Event(), world.inner.forget
+
+    def slowly(path: str, addresses: Sequence[str]) -> int:
+        busy.wait(5)
+        return forget(path, addresses)
+
+    monkeypatch.setattr(world.inner, "forget", slowly)
+    everybody = {"10.0.0.201", "10.0.0.202", "10.0.0.204"}
+    for peer in (M1, M2):
+        await cluster.replica.set_peers(OV.id, [], [peer.id])
+        await until(lambda peer=peer: peer.ipv4.partition("/")[0] not in slots(world, path))  # type: ignore[misc]
+    await cluster.replica.set_peers(OV.id, [M2], [])
+    await until(lambda: slots(world, path) == everybody - {"10.0.0.201"})
+    await cluster.replica.set_peers(OV.id, [], [m4.id])
+    await until(lambda: slots(world, path) == {"10.0.0.202"})
+    busy.set()
+    await until(lambda: (path, ("10.0.0.204",)) in world.inner.forgotten)
+    assert world.inner.forgotten == [(path, ("10.0.0.201",)), (path, ("10.0.0.204",))]
 
 
 async def test_members_on_a_node_that_is_down_are_none(world: World, node: tuple[Controller, FakeGlobals]) -> None:

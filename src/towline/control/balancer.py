@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from towline.control.compare_inner import changes_between, lost_members
+from towline.control.compare_inner import changes_between, lost_members, targets
 from towline.control.inner_keeper import InnerKeeper
 from towline.control.writer import Writer
 from towline.drivers.registry import Drivers
@@ -99,7 +99,7 @@ class Balancer:
         self._closed = True
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
-        self._sweeps.shutdown()
+        await asyncio.to_thread(self._sweeps.shutdown)
 
     async def _settle_dirty(self) -> None:
         try:
@@ -139,13 +139,14 @@ class Balancer:
 
     async def _bring(self, sandboxes: Sequence[str]) -> None:
         lost = await self._writer.exclusive(lambda: self._bring_each(sandboxes))
-        for netns, addresses in lost:
+        for sandbox, gone in lost:
             if not self._closed:
-                self._sweeps.submit(self._forget, netns, addresses)
+                self._sweeps.submit(self._forget, sandbox, gone)
 
-    def _bring_each(self, sandboxes: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
-        """Writer thread. Answers namespaces with the members that are none any more there."""
-        balance, lost = self.balance(), []
+    def _bring_each(self, sandboxes: Sequence[str]) -> list[tuple[Sandbox, set[bytes]]]:
+        """Writer thread. Answers sandboxes with the addresses of members that are none any more there."""
+        balance = self.balance()
+        lost: list[tuple[Sandbox, set[bytes]]] = []
         for sandbox_id in sandboxes:
             sandbox = self._view.sandbox(sandbox_id)
             stays = sandbox_id not in self._leaving
@@ -159,10 +160,10 @@ class Balancer:
                     _warn(sandbox_id, error)
                     self._need_repair()
                 else:
-                    lost += [(sandbox.netns, gone)] if gone else []
+                    lost += [(sandbox, gone)] if gone else []
         return lost
 
-    def _bring_one(self, sandbox: Sandbox, inner: Inner) -> tuple[str, ...]:
+    def _bring_one(self, sandbox: Sandbox, inner: Inner) -> set[bytes]:
         known, now = self._applied.get(sandbox.id), self._as_it_is(sandbox, inner)
         if known is None or (known.started, known.ends) != (now.started, now.ends):
             self._keeper.ensure(sandbox.netns, inner)
@@ -171,7 +172,7 @@ class Balancer:
             self._change(sandbox.netns, known.inner, inner)
             gone = lost_members(known.inner, inner)
         self._applied[sandbox.id] = now
-        return _addresses(gone)
+        return gone
 
     def _as_it_is(self, sandbox: Sandbox, inner: Inner) -> _Applied:
         endpoints = self._view.endpoints_in(sandbox.id)
@@ -184,8 +185,8 @@ class Balancer:
         if sandbox is None:
             return
         self._applied[sandbox_id] = self._as_it_is(sandbox, inner)
-        if known is not None and not self._closed and (gone := _addresses(lost_members(known.inner, inner))):
-            self._sweeps.submit(self._forget, sandbox.netns, gone)
+        if known is not None and not self._closed and (gone := lost_members(known.inner, inner)):
+            self._sweeps.submit(self._forget, sandbox, gone)
 
     def _change(self, netns: str, before: Inner, after: Inner) -> None:
         """By difference; where the kernel is not as it was left, by looking."""
@@ -197,16 +198,17 @@ class Balancer:
             except KernelError:
                 self._keeper.ensure(netns, after)
 
-    def _forget(self, netns: str, addresses: tuple[str, ...]) -> None:
-        """UDP flows would go to a member that is gone for as long as packets come."""
+    def _forget(self, sandbox: Sandbox, gone: set[bytes]) -> None:
+        """UDP flows would go to a member that is gone for as long as packets come. One that is back by now keeps its
+        connections: they are those that began since."""
+        known = self._applied.get(sandbox.id)
+        left = gone - targets(known.inner) if known is not None else gone
         try:
-            self._rules.forget(netns, addresses)
+            if left:
+                self._rules.forget(sandbox.netns, tuple(str(ip_address(each)) for each in sorted(left)))
         except TowlineError as error:
-            log.info("connections not forgotten", extra={"fields": {"netns": netns, "error": str(error)}})
-
-
-def _addresses(packed: set[bytes]) -> tuple[str, ...]:
-    return tuple(str(ip_address(each)) for each in sorted(packed))
+            fields = {"netns": sandbox.netns, "error": str(error)}
+            log.info("connections not forgotten", extra={"fields": fields})
 
 
 def _warn(sandbox_id: str, error: TowlineError) -> None:

@@ -66,11 +66,12 @@ def _elements(gone: Sequence[Element], new: Sequence[Element]) -> Iterator[NftCh
 
 def lost_members(before: Inner, after: Inner) -> set[bytes]:
     """Packed addresses that connections were sent to and are not any more."""
-    return _targets(before) - _targets(after)
+    return targets(before) - targets(after)
 
 
-def _targets(inner: Inner) -> set[bytes]:
-    """The data of slots is an address, with a port behind it in the mesh (padded to four bytes)."""
+def targets(inner: Inner) -> set[bytes]:
+    """Packed addresses that connections are sent to. The data of slots is an address, with a port behind it in the mesh
+    (padded to four bytes)."""
     found = set()
     for element in inner.elements:
         if element.table in (SERVICES, MESH) and element.data:
