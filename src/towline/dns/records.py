@@ -46,8 +46,16 @@ class Owner:
 
 
 def address_record(cidr: str) -> bytes:
-    """b"" for "", and for what is no address."""
+    """b"" for ""."""
     return wire.address_record(ip_address(bare(cidr)).packed) if cidr else b""
+
+
+def is_address(cidr: str) -> bool:
+    try:
+        ip_address(bare(cidr))
+    except ValueError:
+        return False
+    return "%" not in cidr
 
 
 def bare(cidr: str) -> str:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from towline.dns import wire
-from towline.dns.records import Named, Owner, address_record, bare
+from towline.dns.records import Named, Owner, address_record, bare, is_address
 from towline.dns.srv import Port, srv_records
-from towline.model.service import Service
+from towline.model.service import Service, VirtualIP
 
+_PORTS = 1 << 16
 Records = tuple[tuple[bytes, bytes], ...]
 
 
@@ -80,7 +81,7 @@ class ServiceNames:
     def _make(self, service: Service) -> Iterator[bytes]:
         """Its names on this network, as keys of the tables."""
         members = [member for member, up in self._members.get(service.id, {}).values() if up]
-        vip = service.vip_on(self._network) if service.mode == "vip" else None
+        vip = _sound(service.vip_on(self._network)) if service.mode == "vip" else None
         tasks = Owner.of((address_record(member.ipv4), address_record(member.ipv6)) for member in members)
         own = tasks if vip is None else Owner.of([(address_record(vip.ipv4), address_record(vip.ipv6))])
         for name, owner in ((service.name, own), (f"tasks.{service.name}", tasks if members else None)):
@@ -99,13 +100,20 @@ class ServiceNames:
                 yield reverse
 
 
+def _sound(vip: VirtualIP | None) -> VirtualIP | None:
+    """As far as it is one: a record is what managers say."""
+    if vip is None:
+        return None
+    return VirtualIP(vip.network, *(cidr if is_address(cidr) else "" for cidr in (vip.ipv4, vip.ipv6)))
+
+
 def _targets(members: Sequence[Named]) -> list[tuple[str, str, str]]:
     return [(member.dns_names[0], member.ipv4, member.ipv6) for member in members if member.dns_names]
 
 
 def _ports(service: Service, answers: Sequence[tuple[str, str, str]]) -> Iterator[Port]:
     for port in service.ports:
-        for target, *addresses in answers if port.name else ():
+        for target, *addresses in answers if port.name and 0 < port.target < _PORTS else ():
             for address in filter(None, addresses):
                 for mark in ("", "_"):
                     yield Port(service.name, mark + port.name, mark + port.protocol, port.target, target, bare(address))

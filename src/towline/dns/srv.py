@@ -23,13 +23,12 @@ class Port(msgspec.Struct, frozen=True):
 
 def srv_records(ports: Iterable[Port]) -> dict[bytes, tuple[tuple[bytes, bytes], ...]]:
     """By lower case labels of the question: SRV records, each with its target's address record."""
-    found: dict[bytes, tuple[tuple[bytes, bytes], ...]] = {}
+    found: dict[bytes, list[tuple[bytes, bytes]]] = {}
     for port in ports:
         owner = wire.encode_name(f"{port.port_name}.{port.protocol}.{port.name}")
         target = wire.encode_name(port.target)
         if owner is None or target is None:
             continue
         address = wire.named_address_record(target, ip_address(port.address).packed)
-        record = (wire.service_record(port.port, target), address)
-        found[owner.lower()] = (*found.get(owner.lower(), ()), record)
-    return found
+        found.setdefault(owner.lower(), []).append((wire.service_record(port.port, target), address))
+    return {owner: tuple(records) for owner, records in found.items()}

@@ -154,6 +154,18 @@ def test_a_service_is_its_address_and_its_tasks_are_its_members() -> None:
     assert texts(ask(world, "cli", "svc1")) is texts(ask(world, "cli", "tasks.svc1")) is None
 
 
+def test_a_record_that_cannot_be_takes_no_other_service_along() -> None:
+    world = World()
+    network = world.add_network("n")
+    world.join(network, "cli", ipv4="10.1.0.2")
+    world.set_service(replace(_service(1, network), vips=(VirtualIP(network, "nowhere/16", "fd00::1%lo/64"),)))
+    world.set_service(_service(2, network, ports=(ServicePort(80, name="web"), ServicePort(1 << 16, name="odd"))))
+    assert texts(ask(world, "cli", "svc1")) == texts(ask(world, "cli", "svc1", "AAAA")) == []
+    assert texts(ask(world, "cli", "svc2")) == ["10.1.9.2"]
+    assert texts(ask(world, "cli", "_web._tcp.svc2", "SRV")) == ["0 0 80 svc2."]
+    assert texts(ask(world, "cli", "odd.tcp.svc2", "SRV")) is None
+
+
 def test_members_on_nodes_that_are_down_are_left_out() -> None:
     world = World()
     network = world.add_network("n")
