@@ -139,6 +139,7 @@ class Service:
         self._joins.drop_unused_parts()
         self._mesh.start()
         await self._swarm.start()
+        self._joins.return_unused_blocks()
 
     async def stop(self) -> None:
         await self._mesh.close()

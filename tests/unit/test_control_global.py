@@ -422,6 +422,16 @@ async def test_a_block_goes_back_after_its_last_address(world: World, node: tupl
     assert cluster.asked[-1] == ("unused", "10.0.0.0/28")
 
 
+async def test_a_block_whose_first_join_was_cut_short_goes_back_at_the_next_start(world: World) -> None:
+    async with clustered(world, OV) as (engine, cluster):
+        await engine.create_sandbox(asking("aa", "ov"))
+        (used,) = cluster.replica.blocks()
+        unused = await cluster.need_block(OV.id, OV.pools[0].subnet, "10.0.0.77")
+    async with clustered(world) as (engine, cluster):
+        await until(lambda: cluster.replica.blocks() == [used])
+        assert ("unused", unused.prefix) in cluster.asked
+
+
 async def test_a_block_that_is_on_its_way_back_is_asked_for_again_only_then(
     world: World, node: tuple[Controller, FakeGlobals]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from towline.control.collaborators import Seat
 from towline.control.parts import Parts
@@ -14,7 +15,7 @@ from towline.ipam.prefix import parse_address, parse_prefix
 from towline.ipam.registry import IpamDrivers
 from towline.model.cluster import Block
 from towline.model.endpoint import Endpoint
-from towline.model.errors import Conflict, Unavailable
+from towline.model.errors import Conflict, TowlineError, Unavailable
 from towline.model.network import SWARM, Lease, Network
 from towline.model.view import View
 from towline.plan.presence import is_present
@@ -101,6 +102,12 @@ class GlobalJoins:
         for network in list(self._view.networks()):
             if network.whole is not None:
                 self._parts.drop_if_unused(network.id)
+
+    def return_unused_blocks(self) -> None:
+        """After a start: as `drop_unused_parts`. One of a network whose addresses could not be taken back stays."""
+        for block in list(self._view.blocks()):
+            with suppress(TowlineError):
+                self._return_if_unused(block)
 
     def released(self, endpoint: Endpoint, network: Network) -> None:
         """It has given its addresses back."""
