@@ -242,9 +242,9 @@ async def test_a_removed_member_is_not_started_again_and_can_come_back(lab: Mana
 
 async def test_a_taken_port_is_named_and_waited_for(lab: Managers) -> None:
     one = lab.make(1)
-    with socket.create_server(("127.0.0.1", one.config.client_port)):
-        with pytest.raises(Unavailable, match=f"port taken: 127.0.0.1:{one.config.client_port}"):
-            await one.start("new", within=WITHIN)
+    taken = f"port taken: 127.0.0.1:{one.config.client_port}"
+    with socket.create_server(("127.0.0.1", one.config.client_port)), pytest.raises(Unavailable, match=taken):
+        await one.start("new", within=WITHIN)
     await one.wait_healthy(WITHIN)
     assert one.state.starts > 1
 
