@@ -45,11 +45,18 @@ class Endpoints:
         revision = self._feed.state.revision
         for at in range(0, max(len(order), 1), _CHUNK):
             part = {peer_id: wanted[peer_id] for peer_id in order[at : at + _CHUNK]}
-            revision = await self._commits.run(
-                lambda state, part=part: _publication(state, node_id, network_id, part),  # type: ignore[misc]
-                what=f"endpoints of node {node_id} cannot be published",
-            )
+            try:
+                revision = await self._commit(node_id, network_id, part)
+            except (Conflict, Forbidden):
+                await self._feed.catch_up()  # the copy may lack what another manager has just written
+                revision = await self._commit(node_id, network_id, part)
         return revision
+
+    async def _commit(self, node_id: str, network_id: str, part: dict[str, Peer | None]) -> int:
+        return await self._commits.run(
+            lambda state: _publication(state, node_id, network_id, part),
+            what=f"endpoints of node {node_id} cannot be published",
+        )
 
     def published(self, node_id: str) -> list[Peer]:
         return self._feed.state.peers.of_node(node_id)

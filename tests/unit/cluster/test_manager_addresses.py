@@ -594,3 +594,19 @@ async def test_a_node_that_leaves_is_down_and_has_nothing() -> None:
         assert manager.state.nodes_with_remains() == set()
         await manager.nodes.remove(B.id, force=False)
         assert B.id not in manager.state.nodes
+
+
+async def test_a_copy_that_lags_refuses_nobody() -> None:
+    """The block was leased through one manager, the endpoint is published through another that has not heard of it."""
+    fake = FakeCluster()
+    behind = fake.client()
+    async with managers([fake.client(), behind], nodes=2) as (first, second):
+        net = await overlay(first)
+        await first.beat(B.id, Report(1, 0))
+        await second.feed.until(lambda state: state.networks.get(net.id) is not None and B.id in state.alive)
+        behind.cut_watches()
+        await first.lease_block(B.id, net.id, "10.0.1.0/24", "10.0.1.5")
+        assert second.state.blocks.of_network(net.id) == []
+        await second.publish(B.id, net.id, [peer(B, net.id, 1, "10.0.1.5/24")], [])
+        with pytest.raises(Conflict, match=r"no node has leased it"):
+            await second.publish(B.id, net.id, [peer(B, net.id, 2, "10.0.1.99/24")], [])
