@@ -211,6 +211,8 @@ def _renewal(state: State, alive: Alive, lease: int) -> Transaction | None:
 
 
 def _check(report: Report) -> None:
+    if not 0 <= report.clock < 1 << 63:
+        raise InvalidParameter("the node's clock is no number of nanoseconds since 1970")
     if report.description is not None and _size(report.description) > _LARGEST_DESCRIPTION:
         raise InvalidParameter(f"the node's description is longer than {_LARGEST_DESCRIPTION} bytes")
     if problem := what_is_wrong_with_keys(report.secure or ()):

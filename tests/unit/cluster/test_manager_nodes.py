@@ -293,3 +293,11 @@ async def _leader(found: list[Manager]) -> None:
     finally:
         for wait in waits:
             wait.cancel()
+
+
+@pytest.mark.parametrize("clock", [-1, 1 << 63, 10**400])
+async def test_a_clock_that_is_none_is_refused(clock: int) -> None:
+    async with managers([FakeCluster().client()], nodes=2) as (manager,):
+        with pytest.raises(InvalidParameter, match="clock is no number of nanoseconds"):
+            await manager.beat(B.id, Report(1, clock))
+        assert B.id not in manager.state.alive
